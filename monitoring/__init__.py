@@ -1,0 +1,1 @@
+"""Reads records, exports metrics, probes, and shows the swarm to people."""

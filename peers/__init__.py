@@ -1,0 +1,1 @@
+"""Processes: one file per role, the command line, and the composition root."""

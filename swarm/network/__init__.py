@@ -1,0 +1,1 @@
+"""The swarm over hivemind: one process, one daemon, signed records, content-addressed blobs."""
