@@ -1,128 +1,266 @@
 """The manifest: everything the peers of one run must agree on, frozen, canonical, signed by the run's owner.
 
-Its digest is the run's identity. `RunConfig` is what a person writes (TOML); `Manifest` is the resolved, signed form (JSON).
+Its digest *is* the run's identity: in every DHT key, link, checkpoint and metric. `RunConfig` is what a person writes
+(TOML); `Manifest` is the resolved form (JSON). The signature travels beside it, not inside, so the digest is of what
+was agreed and not of who vouches for it.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+import re
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, StringConstraints, model_validator
 
+from swarm import __version__
+from swarm.canonical import canonical_bytes, digest
+from swarm.errors import ConfigError, IncompatibleError, LinkError
+from swarm.identity import SIGNATURE_BYTES, Identity, is_peer_id, verify
+from swarm.portable import why_not_portable
+from swarm.schema import (
+    AveragingSpec,
+    DataSpec,
+    JoinSpec,
+    LanguageStock,
+    ModelSpec,
+    OptimizerSpec,
+    RunConfig,
+    SourceSpec,
+    TokenizerSpec,
+    TrainingSpec,
+)
+from swarm.validation import Strict, parse, parse_json, read_toml, show
 
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+__all__ = [
+    "MAX_MANIFEST_BYTES",
+    "PROTOCOL",
+    "AveragingSpec",
+    "DataSpec",
+    "JoinSpec",
+    "LanguageStock",
+    "Manifest",
+    "ModelSpec",
+    "OptimizerSpec",
+    "RunConfig",
+    "SignedManifest",
+    "SourceSpec",
+    "TokenizerSpec",
+    "TrainingSpec",
+    "diff",
+    "incompatible",
+    "load_config",
+    "parse_config",
+    "resolve",
+]
 
+PROTOCOL = 1
+MAX_MANIFEST_BYTES = 1 << 20
+PURPOSE = b"bloomswarm manifest 1\n"  # a signature for one purpose is worth nothing for another
 
-class ModelSpec(Part):
-    """A BLOOM architecture (transformers' `BloomConfig`) and where its weights start."""
-
-    architecture: Literal["bloom"] = "bloom"
-    vocab_size: int = Field(ge=257, le=1_000_000)
-    hidden_size: int = Field(ge=8, le=65_536)
-    layers: int = Field(ge=1, le=512)
-    heads: int = Field(ge=1, le=512)
-    sequence_length: int = Field(ge=8, le=65_536)
-    layer_norm_epsilon: float = Field(default=1e-5, gt=0, le=0.1)
-    initializer_range: float = Field(default=0.02, gt=0, le=1)
-    initial_seed: int = Field(default=0, ge=0, lt=2**63)
-    initial_checkpoint: str | None = None  # a checkpoint folder, or a Hub model "name@revision"; None: from initial_seed
-    initial_digest: str | None = None  # filled by `create`: SHA-256 of the initial flat vector
-
-
-class TokenizerSpec(Part):
-    """Train a byte-level BPE from the data (source None), or take an existing one by Hub name@revision or path."""
-
-    source: str | None = None
-    digest: str | None = None  # filled by `create`: SHA-256 of tokenizer.json's bytes
-
-
-class SourceSpec(Part):
-    """One place text comes from. `languages` maps a language code to a sub-path (folders) or is one code (files)."""
-
-    kind: Literal["starter", "jsonl", "text", "parquet", "folder", "huggingface"]
-    path: str | None = None  # file or folder (local kinds); a Hub data set's name (huggingface)
-    language: str | None = None  # required for a single-language source; a folder names languages by file or sub-folder
-    languages: tuple[str, ...] | None = None  # restrict a folder or the starter corpus to these
-    column: str = "text"
-    config: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    max_documents: int | None = Field(default=None, ge=1)
-    weight: float = Field(default=1.0, gt=0, le=1e6)
-    licence: str = "unknown"
-
-
-class LanguageStock(Part):
-    """What a language holds: filled by `create`, checked by every peer against what it reads."""
-
-    documents: int = Field(ge=1)
-    text_bytes: int = Field(ge=1)
-    tokens: int = Field(ge=1)
-    sequences: int = Field(ge=1)
-    digest: str  # SHA-256 over the documents, see swarm/data
-
-
-class DataSpec(Part):
-    sources: tuple[SourceSpec, ...] = Field(min_length=1)
-    temperature: float = Field(default=0.7, gt=0, le=1)  # share of a language ~ bytes ** temperature
-    stock: dict[str, LanguageStock] = Field(default_factory=dict)  # filled by `create`
-    seed: int = Field(default=0, ge=0, lt=2**63)
-
-
-class OptimizerSpec(Part):
-    """AdamW with warm-up and cosine decay by global step, global-norm clipping after averaging."""
-
-    name: Literal["adamw"] = "adamw"
-    learning_rate: float = Field(default=1e-3, gt=0, le=10)
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.95, ge=0, lt=1)
-    epsilon: float = Field(default=1e-8, gt=0, le=1)
-    weight_decay: float = Field(default=0.1, ge=0, le=1)
-    clip_norm: float = Field(default=1.0, gt=0, le=1e6)
-    warmup_steps: int = Field(default=10, ge=0)
-    final_fraction: float = Field(default=0.1, ge=0, le=1)  # learning rate at the last step over the peak
-
-
-class TrainingSpec(Part):
-    mode: Literal["gradient"] = "gradient"
-    steps: int = Field(ge=1, le=100_000_000)
-    global_batch: int = Field(ge=1, le=1_000_000)  # samples (sequences) in one global step
-    validation_sequences: int = Field(default=8, ge=1, le=100_000)
-
-
-class AveragingSpec(Part):
-    algorithm: str = "hivemind"  # "hivemind" or "round": see swarm/averaging/registry.py
-    codec: str = "int8-block@1"  # name@version: see swarm/averaging/codec
-    span_size: int = Field(default=2**18, ge=2**10, le=2**24)
-    quorum: Literal["majority", "two-thirds"] = "majority"
-    weight_cap: float = Field(default=0.5, gt=0, le=1)
-
-
-class JoinSpec(Part):
-    policy: Literal["open"] = "open"
-    anchors: tuple[str, ...] = ()  # peer ids whose signature pins a checkpoint
-
-
-class RunConfig(Part):
-    """The hand-written half: a TOML file in `configs/`."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    description: str = Field(default="", max_length=500)
-    licence: str = "Apache-2.0"  # of the trained model
-    model: ModelSpec
-    tokenizer: TokenizerSpec = TokenizerSpec()
-    data: DataSpec
-    training: TrainingSpec
-    optimizer: OptimizerSpec = OptimizerSpec()
-    averaging: AveragingSpec = AveragingSpec()
-    join: JoinSpec = JoinSpec()
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}$")]
 
 
 class Manifest(RunConfig):
-    """The resolved run. `owner` is the public key's peer id; the signature travels beside it, not inside."""
+    """The resolved run. `owner` is the public key's peer id."""
 
     owner: str
     created: str  # ISO 8601 date, UTC
-    version: str  # lowest compatible bloomswarm version
-    protocol: int = 1
+    version: Version  # lowest compatible bloomswarm version
+    protocol: int = Field(default=PROTOCOL, ge=1, lt=2**31)
+
+    @model_validator(mode="after")
+    def _means_the_same_everywhere(self) -> Manifest:
+        for field, peer_id in [
+            ("owner", self.owner),
+            *((f"join.anchors[{i}]", a) for i, a in enumerate(self.join.anchors)),
+        ]:
+            if not is_peer_id(peer_id):
+                raise ValueError(f"{field} {show(peer_id)} is not a peer id; `bloomswarm identity show` prints one")
+        try:
+            plain = date.fromisoformat(self.created).isoformat() == self.created
+        except ValueError:
+            plain = False
+        if not plain:
+            raise ValueError(f"created {show(self.created)} is not a date; write it as 2026-01-31")
+        for index, source in enumerate(self.data.sources):
+            if reason := why_not_portable(source):
+                raise ValueError(f"data.sources[{index}]: {reason}; write it relative to the data folder")
+        return self
+
+    def canonical(self) -> bytes:
+        """The bytes that are hashed and signed."""
+        return canonical_bytes(self.model_dump(mode="json"))
+
+    @cached_property
+    def digest(self) -> str:
+        """The run's identity: SHA-256 of the canonical bytes, in hex."""
+        return digest(self.canonical())
+
+    def missing(self) -> list[str]:
+        """Fields that `create` fills and that are still empty; a signed manifest has none."""
+        return [path for path, value in _filled_by_create(self).items() if not value]
+
+
+class Envelope(Strict):
+    """The JSON of a `SignedManifest`."""
+
+    manifest: Manifest
+    signature: str = Field(pattern=r"^[0-9a-f]{128}$")
+
+
+@dataclass(frozen=True)
+class SignedManifest:
+    """A manifest with its owner's signature (64 bytes)."""
+
+    manifest: Manifest
+    signature: bytes
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+    @classmethod
+    def sign(cls, manifest: Manifest, owner: Identity) -> SignedManifest:
+        """Sign as the owner. ConfigError where the key is not the owner's or the manifest is not resolved."""
+        if manifest.owner != owner.peer_id:
+            raise ConfigError(
+                f"the manifest's owner is {manifest.owner}, this key is {owner.peer_id}; use the owner's key"
+            )
+        _require_resolved(manifest, "the manifest")
+        return cls(manifest, owner.sign(PURPOSE + manifest.canonical()))
+
+    def to_json(self) -> bytes:
+        """Readable JSON, the same bytes every time."""
+        value = {"manifest": self.manifest.model_dump(mode="json"), "signature": self.signature.hex()}
+        return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes, source: str = "the manifest") -> SignedManifest:
+        """Parse and verify. ConfigError: malformed, incomplete or badly signed. IncompatibleError: too new for us."""
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise ConfigError(
+                f"{source}: {len(data)} bytes; {MAX_MANIFEST_BYTES} is the most; get it from the run's seed"
+            )
+        _refuse_newer(data, source)
+        envelope = parse_json(Envelope, data, source)
+        manifest, signature = envelope.manifest, bytes.fromhex(envelope.signature)
+        _require_resolved(manifest, source)
+        assert len(signature) == SIGNATURE_BYTES
+        if not verify(manifest.owner, PURPOSE + manifest.canonical(), signature):
+            remedy = "it was altered; get it from the run's seed again"
+            raise ConfigError(f"{source}: the signature is not that of its owner {manifest.owner}; {remedy}")
+        return cls(manifest, signature)
+
+    def expect(self, digest: str) -> SignedManifest:
+        """Itself, if it is the run `digest`; LinkError otherwise (a peer gave us another run's manifest)."""
+        if self.digest != digest:
+            raise LinkError(f"the manifest received is {self.digest}, the link names {digest}; ask for the link again")
+        return self
+
+
+def load_config(path: Path | str) -> RunConfig:
+    """Read a hand-written TOML file. ConfigError names the file, the path in it, the value and the remedy."""
+    path = Path(path)
+    return parse_config(read_toml(path), str(path))
+
+
+def parse_config(value: dict[str, Any], source: str) -> RunConfig:
+    """Plain values, as in a TOML file, as a configuration; `source` begins every error."""
+    config = parse(RunConfig, value, source)
+    for field, filled in _filled_by_create(config).items():
+        if filled:
+            raise ConfigError(f"{source}: {field} is filled in by `create`; leave it out")
+    return config
+
+
+def resolve(
+    config: RunConfig,
+    *,
+    owner: str,
+    created: str,
+    tokenizer_digest: str,
+    initial_digest: str,
+    stock: dict[str, LanguageStock],
+) -> Manifest:
+    """The manifest of `config`. Local data paths must be relative already: see `swarm.portable.portable`."""
+    value = config.model_dump(mode="json")
+    value["tokenizer"]["digest"] = tokenizer_digest
+    value["model"]["initial_digest"] = initial_digest
+    value["data"]["stock"] = {language: held.model_dump(mode="json") for language, held in stock.items()}
+    value |= {"owner": owner, "created": created, "version": __version__, "protocol": PROTOCOL}
+    return parse(Manifest, value, "the manifest")
+
+
+def diff(here: RunConfig, there: RunConfig) -> list[str]:
+    """The fields that differ, one line each: "optimizer.learning_rate: 0.001 here, 0.0006 there"."""
+    ours, theirs = (_flatten(config.model_dump(mode="json")) for config in (here, there))
+    lines = []
+    for path in sorted(ours.keys() | theirs.keys()):
+        left, right = (show(side[path]) if path in side else "absent" for side in (ours, theirs))
+        if ours.get(path, _ABSENT) != theirs.get(path, _ABSENT):
+            lines.append(f"{path}: {left} here, {right} there")
+    return lines
+
+
+def incompatible(here: Manifest, there: Manifest) -> IncompatibleError:
+    """The error for a peer of another run: which fields differ, first three."""
+    lines = diff(here, there)
+    told = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
+    return IncompatibleError(
+        f"manifest {here.digest[:8]} is not the run's {there.digest[:8]}: {told}; use the run's link"
+    )
+
+
+_ABSENT = object()
+
+
+def _filled_by_create(config: RunConfig) -> dict[str, Any]:
+    return {
+        "tokenizer.digest": config.tokenizer.digest,
+        "model.initial_digest": config.model.initial_digest,
+        "data.stock": config.data.stock,
+    }
+
+
+def _flatten(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and (value or not path):
+        items = [(f"{path}.{key}" if path else key, item) for key, item in value.items()]
+    elif isinstance(value, list) and value:
+        items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    else:
+        return {path: value}
+    return {leaf: item for inner, part in items for leaf, item in _flatten(part, inner).items()}
+
+
+def _require_resolved(manifest: Manifest, source: str) -> None:
+    if empty := manifest.missing():
+        raise ConfigError(f"{source}: {', '.join(empty)} is not filled in; make the run with `bloomswarm create`")
+
+
+def _refuse_newer(data: bytes, source: str) -> None:
+    """A run of the future has fields that we do not know: say "upgrade" and not "unknown key"."""
+    try:
+        outer = json.loads(data)
+    except (ValueError, RecursionError):
+        return  # the parser proper says what is wrong with it
+    inner = outer.get("manifest") if isinstance(outer, dict) else None
+    if not isinstance(inner, dict):
+        return
+    version, protocol = inner.get("version"), inner.get("protocol", PROTOCOL)
+    if isinstance(version, str) and _numbers(version) > _numbers(__version__):
+        needs = f"the run needs bloomswarm {show(version)} or newer"
+        raise IncompatibleError(f"{source}: {needs}, this is {__version__}; upgrade")
+    if isinstance(protocol, int) and protocol != PROTOCOL:
+        change = "upgrade" if protocol > PROTOCOL else "install the version the run was made with"
+        raise IncompatibleError(f"{source}: the run speaks protocol {show(protocol)}, this is {PROTOCOL}; {change}")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """(1, 2, 3) of "1.2.3"; empty for what is no version, which the schema then refuses."""
+    match = re.match(r"([0-9]{1,4})\.([0-9]{1,4})\.([0-9]{1,4})", version)
+    return tuple(map(int, match.groups())) if match else ()
