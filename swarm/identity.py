@@ -135,6 +135,9 @@ class Identity:
         pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise IdentityError(f"{path.parent}: no folder can be made: {error.strerror}; choose another") from None
+        try:
             _write_new(path, pem)
         except FileExistsError:
             raise

@@ -11,7 +11,6 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,9 +95,9 @@ class Manifest(RunConfig):
         """The bytes that are hashed and signed."""
         return canonical_bytes(self.model_dump(mode="json"))
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """The run's identity: SHA-256 of the canonical bytes, in hex."""
+        """The run's identity: SHA-256 of the canonical bytes, in hex. Not cached: a changed copy must not keep it."""
         return digest(self.canonical())
 
     def missing(self) -> list[str]:

@@ -86,7 +86,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problems of `error` in one line; unknown keys first, since a missing key is often a misspelt one."""
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
-    told = list(dict.fromkeys(_explain(problem, model) for problem in problems))
+    inner = [problem["loc"] for problem in problems]
+    told = list(dict.fromkeys(_explain(problem, model) for problem in problems if not _is_echo(problem["loc"], inner)))
     more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
     return "; ".join(told[:SHOWN]) + more
 
@@ -105,6 +106,11 @@ def show(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a huge number"
     return one_line(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _is_echo(location: tuple[int | str, ...], others: list[tuple[int | str, ...]]) -> bool:
+    """Whether a problem inside this place is told too: a list with a bad item is also "too short" to pydantic."""
+    return any(len(other) > len(location) and other[: len(location)] == location for other in others)
 
 
 def _explain(problem: ErrorDetails, model: type[BaseModel]) -> str:
@@ -126,9 +132,9 @@ def _explain(problem: ErrorDetails, model: type[BaseModel]) -> str:
 def _fault(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
     """What is wrong with the value, and what to write instead, for pydantic's error type."""
     if kind in LIMITS:
-        word = LIMITS[kind]
         limit = next(iter(context.values()), "?")
-        return f"is not {word} {limit}", f"write a number {word} {limit}"
+        limit = int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+        return f"is {LIMITS[kind][0]} {limit}", f"write a number {LIMITS[kind][1]} {limit}"
     if kind == "literal_error":
         return f"is not one of {context.get('expected')}", "write one of these"
     if kind in ("too_short", "string_too_short"):
@@ -136,15 +142,26 @@ def _fault(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
     if kind in ("too_long", "string_too_long"):
         return "is too long", f"at most {context.get('max_length')} allowed"
     if kind == "string_pattern_mismatch":
-        return "has the wrong form", f"it must match {context.get('pattern')}"
+        pattern = str(context.get("pattern"))
+        return "has the wrong form", FORMS.get(pattern, f"it must match {pattern}")
     return KINDS.get(kind, ("is not valid", f"see docs ({kind})"))
 
 
+FORMS = {  # the patterns of swarm/schema.py and swarm/settings.py in words; a test asks for one for each
+    r"^[0-9a-f]{64}$": "write a SHA-256, 64 hex digits",
+    r"^[0-9a-f]{128}$": "a signature has 128 hex digits",
+    r"^[a-z]{2,4}(-[A-Za-z0-9]{2,8}){0,2}$": 'write a language code such as "en", "sw" or "zh-Hans"',
+    r"^[a-z0-9][a-z0-9-]{0,62}$": 'write at most 63 lower-case letters, digits and dashes, such as "my-run"',
+    r"^[a-z][a-z0-9-]{0,31}$": 'write a name such as "hivemind"',
+    r"^[a-z][a-z0-9-]{0,31}@[0-9]{1,4}$": 'write name@version, such as "int8-block@1"',
+    r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}$": 'write a version such as "0.1.0"',
+    r"^(auto|cpu|mps|cuda(:[0-9]{1,2})?)$": 'write "auto", "cpu", "cuda", "cuda:1" or "mps"',
+}
 LIMITS = {
-    "greater_than": "greater than",
-    "greater_than_equal": "at least",
-    "less_than": "less than",
-    "less_than_equal": "at most",
+    "greater_than": ("not above", "above"),
+    "greater_than_equal": ("below", "of at least"),
+    "less_than": ("not below", "below"),
+    "less_than_equal": ("above", "of at most"),
 }
 WHOLE = ("is not a whole number", "write a whole number such as 4")
 TABLE = ("is not a table", "write a [section] with its own keys")
@@ -158,7 +175,7 @@ KINDS = {
     "bool_type": ("is not true or false", "write true or false, without quotes"),
     "string_type": ("is not text", 'write it in quotes, such as "en"'),
     "string_unicode": ("is not valid Unicode text", "write it as UTF-8"),
-    "tuple_type": ("is not a list", 'write a list such as ["en", "fr"]'),
+    "tuple_type": ("is not a list", 'write a list such as ["en", "fr"], or one [[section]] for each'),
     "dict_type": TABLE,
     "model_type": TABLE,
     "model_attributes_type": TABLE,
