@@ -57,7 +57,9 @@ class ProgressRecord(Strict):
     state: State
     role: Role
     version: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+-]{1,32}$")]
-    addresses: tuple[Annotated[str, StringConstraints(max_length=300)], ...] = Field(default=(), max_length=8)
+    addresses: tuple[Annotated[str, StringConstraints(pattern=r"^/[!-~]{1,299}$")], ...] = Field(
+        default=(), max_length=8
+    )
 
     def to_bytes(self) -> bytes:
         return canonical_bytes(self.model_dump(mode="json"))

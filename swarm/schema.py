@@ -6,22 +6,35 @@ hand-written file. Impossible combinations are refused here, where the file is r
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from swarm.validation import Strict
+from swarm.validation import Strict, show
 
 BYTES = 256  # byte-level BPE: every vocabulary holds all of them, and the special tokens
 SPECIAL_TOKENS = 4  # unknown, begin, end of text, padding, as in BLOOM's own tokenizer
 SPAN_UNIT = 1024  # spans are aligned to the codec's blocks
 
+JOINERS = "\u200c\u200d"  # needed to write Persian and several Indian languages
+
+
+def _one_plain_line(text: str) -> str:
+    """Manifests of strangers are shown in terminals: no escape sequences, no line breaks."""
+    for character in text:
+        category = unicodedata.category(character)
+        if (category[0] == "C" and character not in JOINERS) or category in ("Zl", "Zp"):
+            raise ValueError(f"{show(text)} holds control characters or line breaks; write one plain line")
+    return text
+
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Language = Annotated[
     str, StringConstraints(pattern=r"^[a-z]{2,4}(-[A-Za-z0-9]{2,8}){0,2}$")
 ]  # BCP 47: en, pt-BR, zh-Hans
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_one_plain_line)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_plain_line)]
 
 
 class ModelSpec(Strict):
@@ -172,7 +185,7 @@ class RunConfig(Strict):
     """The hand-written half: a TOML file in `configs/`."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    description: str = Field(default="", max_length=500)
+    description: Annotated[str, AfterValidator(_one_plain_line)] = Field(default="", max_length=500)
     licence: Name = "Apache-2.0"  # of the trained model
     model: ModelSpec
     tokenizer: TokenizerSpec = TokenizerSpec()

@@ -12,8 +12,8 @@ from typing import Any
 from swarm.schema import ModelSpec, RunConfig
 
 UPLINKS_MBIT = (20, 100, 1000)
-# Bytes for one value on the wire: (bytes of a value, bytes of a block's scale, values in a block).
-WIRE = {"int8-block": (1, 4, 1024), "float32": (4, 0, 1), "float16": (2, 0, 1), "none": (4, 0, 1)}
+# Codec: (bytes of a value, bytes of a block's scale, values in a block), as in swarm/averaging/codec; a test compares.
+WIRE = {"int8-block": (1, 2, 256), "float16": (2, 0, 1), "none": (4, 0, 1)}
 # Bytes a parameter: the model's weights, its gradient sum, shared parameters (float32), Adam's two moments.
 PRECISIONS = {"float32": (4, 4, 4, 8), "bfloat16": (2, 4, 4, 8), "bfloat16, 8-bit optimizer": (2, 4, 4, 2)}
 EXCHANGE_BYTES = 4  # a parameter, while a round runs: what is sent, what comes back, residuals in 16 bit
@@ -105,15 +105,15 @@ def sizing(config: RunConfig) -> Sizing:
         memory=tuple(_memory(config.model, count, precision) for precision in PRECISIONS),
         codec=config.averaging.codec,
         bytes_per_exchange=bytes_per_exchange(count, config.averaging.codec),
-        bytes_per_exchange_float32=bytes_per_exchange(count, "float32@1"),
+        bytes_per_exchange_float32=bytes_per_exchange(count, "none@1"),
         tokens_per_step=config.training.global_batch * config.model.sequence_length,
         steps=config.training.steps,
     )
 
 
 def bytes_per_exchange(size: int, codec: str) -> int:
-    """Bytes of one encoded copy of `size` values, without frame headers (under 0.1 % of it)."""
-    value, scale, block = WIRE.get(codec.partition("@")[0], WIRE["float32"])
+    """Bytes of one encoded copy of `size` values, without the headers of frames (under 0.1 % of it)."""
+    value, scale, block = WIRE.get(codec.partition("@")[0], WIRE["none"])
     return size * value + -(-size // block) * scale
 
 

@@ -93,7 +93,8 @@ def test_progress_survives() -> None:
         {"loss": float("inf")}, {"loss": -1}, {"samples_per_second": 1e300}, {"state": "hacking"}, {"role": "owner"},
         {"tokens_by_language": {"<script>": 1}}, {"tokens_by_language": {"en": -1}}, {"version": "1\n2"},
         {"tokens_by_language": {f"a{chr(97 + i // 26)}{chr(97 + i % 26)}": 1 for i in range(300)}},
-        {"addresses": ["/x"] * 9}, {"addresses": ["x" * 301]}, {"extra": 1}, {"total_samples": True},
+        {"addresses": ["/x"] * 9}, {"addresses": ["/" + "x" * 300]},
+        {"addresses": ["/\x1b[2J"]}, {"extra": 1}, {"total_samples": True},
     ],
 )  # fmt: skip
 def test_a_field_out_of_bounds_is_refused(change: dict) -> None:

@@ -129,6 +129,8 @@ def test_an_altered_manifest_is_refused(signed: SignedManifest, owner: Identity)
         ("manifest.owner", "nobody", "manifest: owner 'nobody' is not a peer id"),
         ("manifest.created", "yesterday", "write it as 2026-01-31"),
         ("manifest.created", "20260131", "write it as 2026-01-31"),
+        ("manifest.description", "nice\x1b]0;run\x07", "description: 'nice\\x1b]0;run\\x07' holds control"),
+        ("manifest.licence", "MIT\nRun it", "write one plain line"),
         ("manifest.version", "new", 'write a version such as "0.1.0"'),
         ("manifest.join", {"anchors": ["x"]}, "join.anchors[0] 'x' is not a peer id"),
         ("manifest.data.sources.0", {"kind": "folder", "path": "/home/you/letters"}, "is a place on one machine"),
