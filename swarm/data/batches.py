@@ -1,0 +1,106 @@
+"""Batches: this peer's samples of a step, in plan order, and a cursor that continues where a checkpoint stopped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from swarm.data.coverage import Coverage
+from swarm.data.plan import Plan, SampleRef
+from swarm.data.store import TokenStore
+from swarm.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """b samples of s tokens. The model shifts the labels; nothing is masked.
+
+    input_ids, labels: (b, s) int64. text_bytes: (b,) int64, bytes of text behind the s - 1 predicted tokens, so that
+    bits per byte = sum of token losses / ln 2 / text_bytes. slots, refs: where each sample came from, for recomputing.
+    """
+
+    step: int
+    slots: tuple[int, ...]
+    refs: tuple[SampleRef, ...]
+    input_ids: np.ndarray
+    labels: np.ndarray
+    text_bytes: np.ndarray
+
+    @property
+    def tokens_by_language(self) -> dict[str, int]:
+        length = self.input_ids.shape[1]
+        return {code: count * length for code, count in Counter(ref.language for ref in self.refs).items()}
+
+
+def make_batch(store: TokenStore, plan: Plan, step: int, slots: tuple[int, ...]) -> Batch:
+    """The batch of given slots: what a replay of someone's contribution reads. Empty slots are a bug of the caller."""
+    refs = []
+    for slot in slots:
+        ref = plan.sample(step, slot)
+        assert ref is not None, f"slot {slot} of step {step} is empty"
+        refs.append(ref)
+    ids = np.stack([store.sequence(ref.language, ref.index) for ref in refs])  # (b, s) int64
+    text_bytes = store.token_bytes[ids[:, 1:]].sum(axis=1, dtype=np.int64)  # (b,)
+    return Batch(step, slots, tuple(refs), ids, ids.copy(), text_bytes)
+
+
+class Batches:
+    """`begin(step, roster)` at each step, then `next(micro_batch)` as often as the step takes."""
+
+    def __init__(self, store: TokenStore, plan: Plan, peer_id: str) -> None:
+        held = {language: stock.sequences for language, stock in store.stock.items()}
+        assert held == plan.sequences, "compare with check_stock first"
+        self.coverage = Coverage(plan)
+        self._store, self._plan, self._peer_id = store, plan, peer_id
+        self._step = -1
+        self._roster: tuple[str, ...] = ()
+        self._drawn = 0  # samples read in this step
+        self._counted = 0  # of these, counted in `coverage`: a step that is begun again is not overlap
+        self._slots: Iterator[int] = iter(())
+
+    def begin(self, step: int, roster: tuple[str, ...]) -> None:
+        """Go to the first sample of `step` for this roster. The same step and roster again: the same samples again."""
+        again = (step, roster) == (self._step, self._roster)
+        self._counted = max(self._counted, self._drawn) if again else 0
+        self._step, self._roster, self._drawn = step, tuple(roster), 0
+        self._slots = self._plan.slots_of(self._roster, self._peer_id, step)
+
+    def next(self, samples: int) -> Batch:
+        """The next `samples` of this step. Never runs dry."""
+        assert self._step >= 0, "begin(step, roster) comes first"
+        slots = tuple(islice(self._slots, samples))
+        batch = make_batch(self._store, self._plan, self._step, slots)
+        self.coverage.add(self._step, slots[max(0, self._counted - self._drawn) :])
+        self._drawn += samples
+        return batch
+
+    def cursor(self) -> dict[str, Any]:
+        """Where reading is, JSON-able: step, roster, samples read in it, and the coverage (one bit a sample)."""
+        return {
+            "step": self._step,
+            "roster": list(self._roster),
+            "drawn": self._drawn,
+            "counted": max(self._counted, self._drawn),
+            "coverage": self.coverage.to_dict(),
+        }
+
+    def restore(self, cursor: Any) -> None:
+        """Continue where `cursor` was taken, mid-step too. CheckpointError, and nothing changed, where it is damaged."""
+        try:
+            step, roster, drawn, counted = (cursor[name] for name in ("step", "roster", "drawn", "counted"))
+            numbers = all(type(value) is int and -1 <= value < 2**53 for value in (step, drawn, counted))
+            names = isinstance(roster, list) and all(isinstance(name, str) for name in roster)
+            if not (numbers and names and 0 <= drawn <= counted <= 16 * self._plan.slots):
+                raise ValueError
+            self.coverage.restore(cursor["coverage"])
+        except (KeyError, TypeError, ValueError):
+            raise CheckpointError("the checkpoint's data cursor is damaged; use an earlier checkpoint") from None
+        self._step, self._roster, self._drawn, self._counted = step, tuple(roster), drawn, counted
+        if step >= 0:
+            slots = self._plan.slots_of(self._roster, self._peer_id, step)
+            self._slots = islice(slots, drawn, None)
