@@ -18,6 +18,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from swarm import __version__
 from swarm.canonical import canonical_bytes, digest
+from swarm.difference import diff
 from swarm.errors import ConfigError, IncompatibleError, LinkError
 from swarm.identity import SIGNATURE_BYTES, Identity, is_peer_id, verify
 from swarm.portable import why_not_portable
@@ -195,17 +196,6 @@ def resolve(
     return parse(Manifest, value, "the manifest")
 
 
-def diff(here: RunConfig, there: RunConfig) -> list[str]:
-    """The fields that differ, one line each: "optimizer.learning_rate: 0.001 here, 0.0006 there"."""
-    ours, theirs = (_flatten(config.model_dump(mode="json")) for config in (here, there))
-    lines = []
-    for path in sorted(ours.keys() | theirs.keys()):
-        left, right = (show(side[path]) if path in side else "absent" for side in (ours, theirs))
-        if ours.get(path, _ABSENT) != theirs.get(path, _ABSENT):
-            lines.append(f"{path}: {left} here, {right} there")
-    return lines
-
-
 def incompatible(here: Manifest, there: Manifest) -> IncompatibleError:
     """The error for a peer of another run: which fields differ, first three."""
     lines = diff(here, there)
@@ -215,25 +205,12 @@ def incompatible(here: Manifest, there: Manifest) -> IncompatibleError:
     )
 
 
-_ABSENT = object()
-
-
 def _filled_by_create(config: RunConfig) -> dict[str, Any]:
     return {
         "tokenizer.digest": config.tokenizer.digest,
         "model.initial_digest": config.model.initial_digest,
         "data.stock": config.data.stock,
     }
-
-
-def _flatten(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and (value or not path):
-        items = [(f"{path}.{key}" if path else key, item) for key, item in value.items()]
-    elif isinstance(value, list) and value:
-        items = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
-    else:
-        return {path: value}
-    return {leaf: item for inner, part in items for leaf, item in _flatten(part, inner).items()}
 
 
 def _require_resolved(manifest: Manifest, source: str) -> None:
