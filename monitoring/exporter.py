@@ -180,6 +180,10 @@ class PeerExporter:
     def clock_skew(self, seconds: float | None) -> None:
         self.series.put("swarm_clock_skew_seconds", seconds)
 
+    def energy(self, source: str, method: str, joules: float) -> None:
+        """Joules since the start, from one source, known by one method."""
+        self.series.total("swarm_energy_joules_total", joules, source=source, method=method)
+
     def residual_norm(self, norm: float) -> None:
         self.series.put("swarm_residual_norm", norm)
 

@@ -1,0 +1,50 @@
+"""An exporter that was told everything a peer can tell."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from monitoring.exporter import PeerExporter
+
+
+def fed_exporter(steps: int = 3) -> PeerExporter:
+    exporter = PeerExporter(run="ab" * 32, languages=("en", "hi"), planned_steps=40, folder=Path(tempfile.gettempdir()))
+    exporter.round("missed", "timeout: 2 of 4 answered", seconds=5.0, bytes_sent=1000, bytes_received=900)
+    for step in range(1, steps + 1):
+        tell(exporter, step)
+    exporter.rejected("signature", 2)
+    exporter.coverage({"en": 0.25, "hi": 0.5}, overlap=3)
+    exporter.checkpoint(saved=True)
+    exporter.download(completed=True)
+    exporter.agreement(True)
+    exporter.clock_skew(-0.2)
+    exporter.residual_norm(0.01)
+    exporter.bytes_total("received", "directory", 12_000)
+    exporter.energy("machine", "estimate", 120.0)
+    return exporter
+
+
+def tell(exporter: PeerExporter, step: int) -> None:
+    """What one committed step tells."""
+    exporter.state("training")
+    exporter.live_peers({"trainer": 4, "seed": 1})
+    exporter.round(
+        "committed",
+        seconds=0.4,
+        group_size=4,
+        samples=12,
+        bytes_sent=1000,
+        bytes_received=900,
+        codec_error=0.011,
+        codec_cosine=0.9999,
+        arrival_spread=0.08,
+    )
+    exporter.step(
+        step,
+        8.25,
+        12,
+        {"en": 700, "hi": 500},
+        {"compute": 1.0, "wait": 0.1, "average": 0.4, "apply": 0.05},
+        {"en": 8.0, "hi": 8.5},
+    )
