@@ -90,7 +90,7 @@ class Batches:
         }
 
     def restore(self, cursor: Any) -> None:
-        """Continue where `cursor` was taken, mid-step too. CheckpointError, and nothing changed, where it is damaged."""
+        """Continue where `cursor` was taken, mid-step too. CheckpointError, where it is damaged."""
         try:
             step, roster, drawn, counted = (cursor[name] for name in ("step", "roster", "drawn", "counted"))
             numbers = all(type(value) is int and -1 <= value < 2**53 for value in (step, drawn, counted))

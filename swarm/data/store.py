@@ -4,9 +4,9 @@ One file a language: documents in reading order, each followed by the end-of-tex
 from a vocabulary of 65,537 on). Sample i is tokens i*S to (i+1)*S - 1; documents run over sample borders (nothing is
 padded, nothing but a last incomplete sequence is dropped) and attention is not cut at document borders, as in BLOOM.
 
-A store lies in the cache under a name made from the sources, the tokenizer and each file's size and time, so edited text
-is read anew. It is built in a temporary folder under a lock and renamed into place: several peers of one machine build it
-once, and a killed one leaves nothing that is taken for a store.
+A store lies in the cache under a name made from the sources, the tokenizer and each file's size and time, so edited
+text is read anew. It is built in a temporary folder under a lock and renamed into place: several peers of one machine
+build it once, and a killed one leaves nothing that is taken for a store.
 """
 
 from __future__ import annotations
@@ -37,14 +37,13 @@ INDEX = "store.json"
 TOGETHER_BYTES = 1 << 20  # text tokenised in one call
 SAY_EVERY_BYTES = 32 << 20
 LOOK_AGAIN_SECONDS = 0.1
+Counts = dict[str, dict[str, int | str]]  # by language: documents, text_bytes, tokens, digest
 
 
 class TokenStore:
     """Sequences by language and number. `stock` is what was counted when it was built."""
 
-    def __init__(
-        self, folder: Path, counts: dict[str, dict[str, int | str]], tokenizer: Tokenizer, length: int
-    ) -> None:
+    def __init__(self, folder: Path, counts: Counts, tokenizer: Tokenizer, length: int) -> None:
         self.folder = folder
         self.sequence_length = length
         self.token_bytes = tokenizer.token_bytes
@@ -157,13 +156,13 @@ def _together(documents: Iterator[Document]) -> Iterator[list[Document]]:
         yield held
 
 
-def _counts(folder: Path, tokenizer: Tokenizer) -> dict[str, dict[str, int | str]] | None:
+def _counts(folder: Path, tokenizer: Tokenizer) -> Counts | None:
     """What the index of a finished store says; None where there is none, or its files do not have the sizes it says."""
     try:
         index = json.loads((folder / INDEX).read_bytes())
         if index["format"] != FORMAT or index["tokenizer"] != tokenizer.digest:
             return None
-        counts: dict[str, dict[str, int | str]] = index["languages"]
+        counts: Counts = index["languages"]
         width = _dtype(tokenizer).itemsize
         fits = all((folder / _file_name(c)).stat().st_size == int(n["tokens"]) * width for c, n in counts.items())
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
