@@ -1,0 +1,278 @@
+"""The network of one peer: hivemind's daemon and DHT node in one event loop, in one thread of this process.
+
+hivemind's own `DHT` forks a process that ignores Ctrl+C; `DHTNode` needs none. Everything public here may be called
+from any thread; what runs inside the loop is in `streams`, `directory` and `blobs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import uvloop
+from hivemind.dht import DHTNode
+from hivemind.utils.multiaddr import Multiaddr
+
+from swarm.errors import NetworkError
+from swarm.identity import Identity
+from swarm.network.blobs import Blobs, Progress
+from swarm.network.counted import CountedP2P
+from swarm.network.daemon import Daemon
+from swarm.network.directory import KINDS, Directory, Record, Validator
+from swarm.network.pipe import Buffer
+from swarm.network.seeds import check_ports, check_seeds, dial_seeds, join_failure
+from swarm.network.streams import Channel, Handler, Receiver, Streams
+from swarm.network.traffic import Traffic
+
+LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
+DHT_SECONDS = 15.0
+CLOSE_SECONDS = 5.0
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class Network:
+    """Use as a context manager, or `start` and `close`.
+
+    initial_peers: multiaddresses that end in /p2p/<peer id>; none: the first peer of a run. kinds: what may be
+    published. on_death: told, in the network's thread, when the daemon ends by itself.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        run_digest: str,
+        *,
+        initial_peers: Sequence[str] = (),
+        listen: Sequence[str] = LOOPBACK,
+        announce: Sequence[str] = (),
+        client: bool = False,
+        kinds: tuple[str, ...] = KINDS,
+        on_death: Callable[[str], None] | None = None,
+    ) -> None:
+        self.identity = identity
+        self.run_digest = run_digest
+        self.initial_peers = tuple(initial_peers)
+        self.listen = tuple(listen)
+        self.announce = tuple(announce)
+        self.client = client
+        self.kinds = kinds
+        self.traffic = Traffic()
+        self.failure: str | None = None  # why the daemon is gone, once it is
+        self._on_death = on_death
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="network", daemon=True)
+        self._resources = contextlib.AsyncExitStack()
+        self._closing = False
+        self._validator = Validator(identity, run_digest, kinds)
+
+    @property
+    def peer_id(self) -> str:
+        return self.identity.peer_id
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> Network:
+        """Start the daemon, dial the seeds, join the DHT.
+
+        ConfigError, LinkError: a malformed address. ResourceError: a port that is taken. NetworkError: no seed could
+        be reached (the cause for each), or the daemon does not start.
+        """
+        check_seeds(self.initial_peers)
+        logging.getLogger("hivemind").setLevel(logging.CRITICAL)  # it prints tracebacks for what strangers send
+        self._thread.start()
+        try:
+            self._do(self._start(), timeout_seconds=60.0)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        self._daemon = await Daemon.start(
+            self.identity.libp2p_protobuf(), listen=self.listen, announce=self.announce, client=self.client
+        )
+        self._resources.push_async_callback(self._daemon.stop)
+        self._daemon.ended.add_done_callback(lambda future: self._died(future.result()))
+        self._p2p = await CountedP2P.attach(self._daemon.control, self.traffic)
+        self._resources.push_async_callback(self._p2p.shutdown)
+        if not self.client:
+            check_ports(self.listen, await self._addresses())
+        reached = await dial_seeds(self._daemon.control, self.initial_peers, self.peer_id)
+        try:
+            self._node = await DHTNode.create(
+                self._p2p, initial_peers=reached, client_mode=self.client, record_validator=self._validator
+            )
+        except Exception as error:
+            raise join_failure(error, reached) from error
+        self._resources.push_async_callback(self._node.shutdown)
+        self.directory = Directory(self._node, self.identity, self.run_digest, self.kinds)
+        self.streams = Streams(
+            self._daemon.control, str(self._daemon.folder / "streams.sock"), self.run_digest, self.traffic
+        )
+        self._resources.push_async_callback(self.streams.close)
+        self.streams.start()
+        self.blobs = Blobs(self.streams)
+        await self.blobs.start()
+
+    def close(self) -> None:
+        """End everything: daemon, port, sockets, thread. Safe to call twice and after a failed start."""
+        if self._closing or not self._thread.is_alive():
+            return
+        self._closing = True
+        try:
+            closing = asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
+            closing.result(CLOSE_SECONDS)
+        except concurrent.futures.TimeoutError:
+            logger.warning("the network did not close within %.0f s", CLOSE_SECONDS)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(CLOSE_SECONDS)
+
+    async def _stop(self) -> None:
+        await self._resources.aclose()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    def __enter__(self) -> Network:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- records ----------------------------------------------------------------------------------------------------
+
+    def publish(self, kind: str, payload: bytes, ttl_seconds: float) -> bool:
+        """Replace our signed record of `kind`; False where nobody stored it. It never expires before its forerunner."""
+        return self.run(self.directory.publish(kind, payload, ttl_seconds), DHT_SECONDS)
+
+    def read(self, kind: str) -> list[Record]:
+        """Everybody's live records of `kind`, ours too, by peer id."""
+        return self.run(self.directory.read(kind), DHT_SECONDS)
+
+    # --- messages ---------------------------------------------------------------------------------------------------
+
+    def handle(self, name: str, handler: Handler, *, limit_bytes: int, purpose: str | None = None) -> None:
+        """Answer requests to `name`; the handler runs in the network's loop and must not block it."""
+        self.run(self.streams.handle(name, handler, limit_bytes=limit_bytes, purpose=purpose), DHT_SECONDS)
+
+    def receive(self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None) -> None:
+        """Take one-way messages to `name`; the same conditions as for `handle`."""
+        self.run(self.streams.receive(name, receiver, limit_bytes=limit_bytes, purpose=purpose), DHT_SECONDS)
+
+    def call(
+        self,
+        peer_id: str,
+        name: str,
+        request: Buffer,
+        *,
+        timeout_seconds: float = 10.0,
+        limit_bytes: int = 1 << 20,
+        purpose: str | None = None,
+    ) -> bytearray:
+        """The answer of `peer_id` to `request`. PeerError (a NetworkError) with its cause."""
+        work = self.streams.call(
+            peer_id, name, request, timeout_seconds=timeout_seconds, limit_bytes=limit_bytes, purpose=purpose
+        )
+        return self.run(work, timeout_seconds + 5.0)
+
+    def open(self, peer_id: str, name: str, *, purpose: str | None = None) -> Channel:
+        """A one-way channel; its methods are coroutines for `run`."""
+        return self.run(self.streams.open(peer_id, name, purpose=purpose), 15.0)
+
+    # --- blobs ------------------------------------------------------------------------------------------------------
+
+    def serve(self, digest: str, content: bytes | Path) -> None:
+        """Serve content under its SHA-256 (hex) for as long as this network lives."""
+        self._loop.call_soon_threadsafe(self.blobs.serve, digest, content)
+
+    def withdraw(self, digest: str) -> None:
+        self._loop.call_soon_threadsafe(self.blobs.withdraw, digest)
+
+    def fetch(
+        self,
+        digest: str,
+        limit_bytes: int,
+        from_peers: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        timeout_seconds: float | None = None,
+    ) -> bytes:
+        """The content of `digest`, verified. from_peers: whom to ask, in order; None: seeds, then everybody known."""
+        return self.run(self._fetch(digest, limit_bytes, from_peers, progress), timeout_seconds)
+
+    async def _fetch(
+        self, digest: str, limit_bytes: int, from_peers: Sequence[str] | None, progress: Progress | None
+    ) -> bytes:
+        if from_peers is None:
+            known = [record.peer_id for kind in self.kinds for record in await self.directory.read(kind)]
+            from_peers = [peer.rsplit("/", 1)[-1] for peer in self.initial_peers] + known
+        donors = [peer for peer in dict.fromkeys(from_peers) if peer != self.peer_id]
+        return await self.blobs.fetch(digest, limit_bytes=limit_bytes, donors=donors, progress=progress)
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    def addresses(self) -> list[str]:
+        """Multiaddresses under which this peer can be dialled, each ending in /p2p/<our id>."""
+        return self.run(self._addresses(), DHT_SECONDS)
+
+    async def _addresses(self) -> list[str]:
+        own = Multiaddr(f"/p2p/{self.peer_id}")
+        _, addresses = await self._p2p.identify()
+        return [str(address.encapsulate(own)) for address in addresses]
+
+    def connected(self) -> list[str]:
+        """Ids of the peers with an open connection."""
+        return sorted({str(info.peer_id) for info in self.run(self._p2p.list_peers(), DHT_SECONDS)})
+
+    def rejected(self) -> Counter[str]:
+        """What strangers did wrong and was refused, by reason."""
+        return self._validator.rejected + self.streams.rejected + self.blobs.rejected
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, T], timeout_seconds: float | None = None) -> T:
+        """Run a coroutine in the network's loop and wait for it. NetworkError: the daemon is gone, or a timeout."""
+        if self.failure is not None or self._closing:
+            work.close()
+            raise NetworkError(f"{self.failure or 'the network is closed'}; start this peer again")
+        return self._do(work, timeout_seconds)
+
+    def _do(self, work: Coroutine[Any, Any, T], timeout_seconds: float | None) -> T:
+        assert threading.current_thread() is not self._thread, "await it instead"
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout_seconds)
+        except concurrent.futures.TimeoutError:
+            raise NetworkError(f"the network gave no answer within {timeout_seconds:.0f} s; see `status`") from None
+        except concurrent.futures.CancelledError:
+            raise NetworkError(f"{self.failure or 'the network is closed'}; start this peer again") from None
+        finally:
+            future.cancel()
+
+    def _died(self, reason: str) -> None:
+        if self._closing:
+            return
+        self.failure = reason
+        logger.error("%s", reason)
+        if self._on_death is not None:
+            self._on_death(reason)
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()

@@ -1,0 +1,252 @@
+"""Messages between peers on raw streams: a request with its response, or one-way channels of framed messages.
+
+Every size is checked before memory is taken for it. The protocol name holds the run's digest, so peers of different
+runs do not even share a stream. Bytes are counted as they are written and read, frame headers included.
+
+    request, one-way message    length (4 bytes, big-endian) | body
+    response                    status (1 byte) | length (4 bytes) | body, or the refusal's text
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from swarm.errors import NetworkError
+from swarm.network.pipe import Buffer, DaemonError, Listener, Pipe, open_stream
+from swarm.network.traffic import Traffic
+
+LENGTH = struct.Struct(">I")
+ANSWER = struct.Struct(">BI")
+OK, REFUSED = 0, 1
+MAX_REFUSAL = 200  # bytes of text
+STREAMS_PER_PEER = 64
+MAX_INBOUND_BYTES = 256 << 20  # of messages being received at once, over all peers
+SLOWEST_BYTES_PER_SECOND = 20_000  # a frame that comes slower than this is given up
+STALL_SECONDS = 20.0
+IDLE_SECONDS = 600.0  # a one-way channel on which nothing comes
+
+Handler = Callable[[str, bytearray], Awaitable[Buffer]]  # (peer id, request) -> response
+Receiver = Callable[[str, bytearray], Awaitable[None]]  # (peer id, message); the next is read when it returns
+Cause = Literal["unreachable", "refused", "timeout", "too-large", "closed"]
+logger = logging.getLogger(__name__)
+
+
+class PeerError(NetworkError):
+    """A peer could not be asked or did not answer as it should. `cause` is fit to be a metric's label."""
+
+    def __init__(self, peer_id: str, cause: Cause, detail: str) -> None:
+        super().__init__(f"peer {peer_id} {cause}: {detail}; another peer may be tried")
+        self.peer_id = peer_id
+        self.cause: Cause = cause
+        self.detail = detail
+
+
+class RefusedError(Exception):
+    """Raised by a handler: the caller gets the text (PeerError "refused"), nothing is logged."""
+
+
+@dataclass(frozen=True)
+class _Service:
+    handler: Handler | None
+    receiver: Receiver | None
+    limit_bytes: int
+    purpose: str
+
+
+class Channel:
+    """One-way, ordered messages to one handler of one peer. Not acknowledged until `close`."""
+
+    def __init__(self, pipe: Pipe, traffic: Traffic, purpose: str) -> None:
+        self._pipe = pipe
+        self._traffic = traffic
+        self._purpose = purpose
+        self._turn = asyncio.Lock()
+
+    async def send(self, *parts: Buffer, timeout_seconds: float = 60.0) -> None:
+        """One message made of `parts`, which are not copied. PeerError where the stream broke."""
+        size = sum(map(len, parts))
+        with _failures(self._pipe.peer_id, timeout_seconds):
+            async with asyncio.timeout(timeout_seconds), self._turn:
+                await self._pipe.write(LENGTH.pack(size), *parts)
+        self._traffic.add("sent", self._purpose, LENGTH.size + size)
+
+    async def close(self, timeout_seconds: float = 5.0) -> None:
+        """Wait until the receiver has taken every message, then close. PeerError where it has not."""
+        try:
+            with _failures(self._pipe.peer_id, timeout_seconds):
+                async with asyncio.timeout(timeout_seconds), self._turn:
+                    await self._pipe.finish()
+        finally:
+            self._pipe.close()
+
+    def abort(self) -> None:
+        self._pipe.close()
+
+
+class Streams:
+    """The registry of handlers and the calling side. Lives in the network's event loop."""
+
+    def __init__(self, control: str, listen_path: str, namespace: str, traffic: Traffic) -> None:
+        self._control = control
+        self._prefix = f"/bloomswarm/{namespace}/"
+        self._traffic = traffic
+        self._services: dict[str, _Service] = {}
+        self._listener = Listener(control, listen_path, self._serve)
+        self._open: Counter[str] = Counter()
+        self._inbound_bytes = 0
+        self.rejected: Counter[str] = Counter()  # what strangers did wrong, by reason
+
+    def start(self) -> None:
+        self._listener.start()
+
+    async def handle(self, name: str, handler: Handler, *, limit_bytes: int, purpose: str | None = None) -> None:
+        """Answer requests of at most `limit_bytes` to `name`. A handler raises `RefusedError` to say no."""
+        await self._register(name, _Service(handler, None, limit_bytes, purpose or name))
+
+    async def receive(self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None) -> None:
+        """Take one-way messages of at most `limit_bytes` to `name`; in order within a channel."""
+        await self._register(name, _Service(None, receiver, limit_bytes, purpose or name))
+
+    async def call(
+        self,
+        peer_id: str,
+        name: str,
+        *request: Buffer,
+        timeout_seconds: float,
+        limit_bytes: int,
+        purpose: str | None = None,
+    ) -> bytearray:
+        """The answer of `peer_id`, of at most `limit_bytes`. PeerError: see `cause`."""
+        size, purpose = sum(map(len, request)), purpose or name
+        with _failures(peer_id, timeout_seconds):
+            async with asyncio.timeout(timeout_seconds):
+                pipe = await open_stream(self._control, peer_id, self._prefix + name)
+                try:
+                    await pipe.write(LENGTH.pack(size), *request)
+                    self._traffic.add("sent", purpose, LENGTH.size + size)
+                    status, length = ANSWER.unpack(await pipe.read(ANSWER.size))
+                    if length > (limit_bytes if status == OK else MAX_REFUSAL):
+                        raise PeerError(peer_id, "too-large", f"{length} bytes, at most {limit_bytes} were expected")
+                    answer = await pipe.read(length)
+                    self._traffic.add("received", purpose, ANSWER.size + length)
+                finally:
+                    pipe.close()
+        if status != OK:
+            raise PeerError(peer_id, "refused", answer.decode("utf-8", "replace"))
+        return answer
+
+    async def open(
+        self, peer_id: str, name: str, *, timeout_seconds: float = 10.0, purpose: str | None = None
+    ) -> Channel:
+        """A one-way channel to the receiver `name` of `peer_id`. PeerError where it cannot be opened."""
+        with _failures(peer_id, timeout_seconds):
+            async with asyncio.timeout(timeout_seconds):
+                pipe = await open_stream(self._control, peer_id, self._prefix + name)
+        return Channel(pipe, self._traffic, purpose or name)
+
+    async def close(self) -> None:
+        await self._listener.close()
+
+    async def _register(self, name: str, service: _Service) -> None:
+        assert name not in self._services, f"{name} is registered already"
+        self._services[name] = service
+        await self._listener.register(self._prefix + name)
+
+    async def _serve(self, pipe: Pipe, protocol: str) -> None:
+        service = self._services[protocol.removeprefix(self._prefix)]
+        if self._open[pipe.peer_id] >= STREAMS_PER_PEER:
+            self.rejected["streams"] += 1
+            return
+        self._open[pipe.peer_id] += 1
+        try:
+            if service.handler is not None:
+                await self._answer(pipe, service, service.handler)
+            elif service.receiver is not None:
+                while True:
+                    async with self._message(pipe, service, IDLE_SECONDS) as message:
+                        await service.receiver(pipe.peer_id, message)
+        except TimeoutError:
+            self.rejected["stalled"] += 1
+        finally:
+            self._open[pipe.peer_id] -= 1
+            if not self._open[pipe.peer_id]:
+                del self._open[pipe.peer_id]
+
+    @contextlib.asynccontextmanager
+    async def _message(self, pipe: Pipe, service: _Service, idle_seconds: float) -> AsyncIterator[bytearray]:
+        """One frame; counted against what may be held at once until its consumer is done with it."""
+        async with asyncio.timeout(idle_seconds):
+            (size,) = LENGTH.unpack(await pipe.read(LENGTH.size))
+        if size > service.limit_bytes or self._inbound_bytes + size > MAX_INBOUND_BYTES:
+            self.rejected["size" if size > service.limit_bytes else "busy"] += 1
+            raise EOFError(f"a message of {size} bytes")
+        self._inbound_bytes += size
+        try:
+            async with asyncio.timeout(STALL_SECONDS + size / SLOWEST_BYTES_PER_SECOND):
+                message = await pipe.read(size)
+            self._traffic.add("received", service.purpose, LENGTH.size + size)
+            yield message
+        finally:
+            self._inbound_bytes -= size
+
+    async def _answer(self, pipe: Pipe, service: _Service, handler: Handler) -> None:
+        status = OK
+        answer: Buffer = b""
+        async with self._message(pipe, service, STALL_SECONDS) as request:
+            try:
+                answer = await handler(pipe.peer_id, request)
+            except RefusedError as refusal:
+                status, answer = REFUSED, str(refusal).encode("utf-8")[:MAX_REFUSAL]
+            except Exception:  # a bug in a handler must not look like a dead peer
+                logger.exception("the handler of %s failed", service.purpose)
+                status, answer = REFUSED, b"the handler failed"
+        async with asyncio.timeout(STALL_SECONDS + len(answer) / SLOWEST_BYTES_PER_SECOND):
+            await pipe.write(ANSWER.pack(status, len(answer)), answer)
+            self._traffic.add("sent", service.purpose, ANSWER.size + len(answer))
+            await pipe.finish()
+
+
+@contextlib.contextmanager
+def _failures(peer_id: str, timeout_seconds: float) -> Iterator[None]:
+    """Everything that can go wrong with one peer, as one error."""
+    try:
+        yield
+    except TimeoutError:
+        raise PeerError(peer_id, "timeout", f"no answer within {timeout_seconds:.0f} s") from None
+    except DaemonError as error:
+        raise PeerError(peer_id, "unreachable", dial_cause(str(error))) from None
+    except (EOFError, OSError) as error:
+        raise PeerError(peer_id, "closed", str(error) or "the stream ended") from None
+
+
+def dial_cause(said: str) -> str:
+    """The daemon's many words about a dial that failed, as a few."""
+    for sign, cause in _CAUSES:
+        if sign in said:
+            return cause
+    return " ".join(said.split())[:160] or "no reason given"
+
+
+_CAUSES = [
+    ("peer id mismatch", "another peer answers there"),
+    ("connection refused", "connection refused"),
+    ("no route to host", "no route to host"),
+    ("network is unreachable", "network is unreachable"),
+    ("no such host", "no such host name"),
+    ("i/o timeout", "no answer (timed out)"),
+    ("deadline exceeded", "no answer (timed out)"),
+    ("protocols not supported", "it does not serve this run"),
+    ("protocol not supported", "it does not serve this run"),
+    ("routing: not found", "its address is not known"),
+    ("failed to find any peer in table", "its address is not known"),
+    ("no addresses", "its address is not known"),
+    ("dial to self", "that is this peer itself"),
+    ("dial backoff", "connection failed a moment ago"),
+]
