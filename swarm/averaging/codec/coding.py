@@ -1,0 +1,212 @@
+"""Spans to frames and back, piece by piece, with error feedback as pure functions.
+
+Error feedback (Seide et al. 2014, 1-bit SGD; Karimireddy et al. 2019): what the encoding of one round lost is added
+to the next round's values, so that nothing is lost for good. A residual is kept as bfloat16, its bits in a numpy
+uint16 array: two bytes a value, and the 0.4 % that rounding it may lose is 0.4 % of an error that is itself small.
+
+Nothing here remembers anything. A residual is *tentative* until the round is certified; the caller adopts it, or
+keeps the old one. To save memory the caller may drop the tentative one and compute the same bits again after the
+outcome, in place, with `residual_after`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from swarm.averaging.codec.base import FLOAT32_MAX, PIECE, Codec, pieces, writable
+from swarm.averaging.codec.errors import NonFiniteError
+from swarm.averaging.codec.frame import new_frame, open_frame, seal
+
+Fill = Callable[[slice, np.ndarray, bool], None]  # (part of the span, where its values go, cut what overflows)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well frames stand for what was encoded. Sums, so that those of spans and of pieces add up."""
+
+    squared_value: float = 0.0
+    squared_error: float = 0.0
+    product: float = 0.0  # of values and decoded values
+
+    def __add__(self, other: Quality) -> Quality:
+        return Quality(
+            self.squared_value + other.squared_value,
+            self.squared_error + other.squared_error,
+            self.product + other.product,
+        )
+
+    @property
+    def relative_error(self) -> float:
+        """L2 norm of the error over that of the values; 0 where all values are zero."""
+        return math.sqrt(self.squared_error / self.squared_value) if self.squared_value else 0.0
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the angle between values and decoded values; 1 where all values are zero, 0 where all were lost."""
+        squared_decoded = self.squared_error - self.squared_value + 2 * self.product
+        if not self.squared_value:
+            return 1.0
+        return self.product / math.sqrt(self.squared_value * squared_decoded) if squared_decoded > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A frame, what its encoding lost (size,) uint16 bfloat16 bits, and how good it is."""
+
+    frame: bytes
+    residual: np.ndarray
+    quality: Quality
+
+
+def encode(codec: Codec, values: np.ndarray) -> bytes:
+    """The frame of `values` (size,) float32. NonFiniteError (index within `values`) for NaN and infinities."""
+    frame, body = new_frame(codec, len(values))
+    start = 0
+    for part in pieces(len(values)):
+        stop = start + codec.wire_bytes(part.stop - part.start)
+        _encode_piece(codec, values[part], body[start:stop], part.start)
+        start = stop
+    return seal(codec, len(values), frame)
+
+
+def decode(codec: Codec, frame: bytes | memoryview, size: int, out: np.ndarray | None = None) -> np.ndarray:
+    """The values of a frame that must be of `codec` and hold `size` values: `out` or a new array, (size,) float32.
+
+    The same bits on every machine. CodecError for every other sequence of bytes, before memory is taken for the
+    values or, for damage that only shows inside, with `out` partly written.
+    """
+    body = open_frame(codec, size, frame)
+    if out is None:
+        out = np.empty(size, np.float32)
+    assert out.shape == (size,), out.shape
+    assert out.dtype == np.float32, out.dtype
+    start = 0
+    for part in pieces(size):
+        stop = start + codec.wire_bytes(part.stop - part.start)
+        codec.decode(body[start:stop], out[part])
+        start = stop
+    return out
+
+
+def squares(codec: Codec, frame: bytes | memoryview, size: int) -> list[np.ndarray]:
+    """Block sums of squares of the decoded values, float64, the same bits everywhere; checks the frame like `decode`.
+
+    `math.fsum` over all blocks of all spans is then the same double for everyone, however the spans are cut.
+    """
+    body = open_frame(codec, size, frame)
+    sums, start = [], 0
+    for part in pieces(size):
+        stop = start + codec.wire_bytes(part.stop - part.start)
+        sums.append(codec.squares(body[start:stop], part.stop - part.start))
+        start = stop
+    return sums
+
+
+def squared_norm(codec: Codec, frame: bytes | memoryview, size: int) -> float:
+    """Sum of squares of one frame's values, correctly rounded from the block sums."""
+    return math.fsum(term for sums in squares(codec, frame, size) for term in sums.tolist())
+
+
+def encode_with_feedback(codec: Codec, values: np.ndarray, residual: np.ndarray | None) -> Encoded:
+    """Encode values + residual; both stay as they are.
+
+    values: (size,) float32. residual: (size,) uint16, bfloat16 bits, or None for zeros.
+    Raises NonFiniteError (index within `values`) for NaN and infinities in either.
+    """
+
+    def total(part: slice, out: np.ndarray, cut: bool) -> None:
+        add_residual(values[part], None if residual is None else residual[part], out, cut=cut)
+
+    return encode_pieces(codec, len(values), total)
+
+
+def encode_pieces(codec: Codec, size: int, fill: Fill) -> Encoded:
+    """Encode what `fill` writes into each piece, and tell what that loses."""
+    frame, body = new_frame(codec, size)
+    residual = np.empty(size, np.uint16)
+    scratch, decoded = np.empty(min(size, PIECE), np.float32), np.empty(min(size, PIECE), np.float32)
+    quality, start = Quality(), 0
+    for part in pieces(size):
+        length = part.stop - part.start
+        total, back = scratch[:length], decoded[:length]
+        piece = body[start : start + codec.wire_bytes(length)]
+        fill(part, total, False)
+        try:
+            codec.encode(total, piece)
+        except NonFiniteError:  # perhaps only a sum that overflowed
+            fill(part, total, True)
+            _encode_piece(codec, total, piece, part.start)
+        codec.decode(piece, back)
+        quality += _settle(total, back, residual[part])
+        start += len(piece)
+    return Encoded(seal(codec, size, frame), residual, quality)
+
+
+def residual_after(
+    codec: Codec, values: np.ndarray, residual: np.ndarray | None, frame: bytes, out: np.ndarray | None = None
+) -> np.ndarray:
+    """The residual that `encode_with_feedback(codec, values, residual)` returned beside `frame`, computed again.
+
+    `out` may be `residual` itself: then nobody holds two residuals while a round is under way.
+    """
+    size = len(values)
+    body = open_frame(codec, size, frame)
+    if out is None:
+        out = np.empty(size, np.uint16)
+    total, back = np.empty(min(size, PIECE), np.float32), np.empty(min(size, PIECE), np.float32)
+    start = 0
+    for part in pieces(size):
+        length = part.stop - part.start
+        stop = start + codec.wire_bytes(length)
+        add_residual(values[part], None if residual is None else residual[part], total[:length], cut=True)
+        codec.decode(body[start:stop], back[:length])
+        _settle(total[:length], back[:length], out[part])
+        start = stop
+    return out
+
+
+def add_residual(values: np.ndarray, residual: np.ndarray | None, out: np.ndarray, *, cut: bool) -> None:
+    """out = values + residual, all of one piece.
+
+    cut: bring sums of finite numbers that overflow back to the largest float32. A value that is not finite itself
+    stays so, for the codec to refuse.
+    """
+    if residual is None:
+        np.copyto(out, values)
+        return
+    total = torch.from_numpy(out)
+    total.copy_(bfloat16_tensor(residual))
+    total.add_(torch.from_numpy(writable(values)))
+    if cut:
+        overflowed = np.isinf(out) & np.isfinite(values)
+        out[overflowed] = np.copysign(np.float32(FLOAT32_MAX), out[overflowed])
+
+
+def bfloat16_tensor(bits: np.ndarray) -> torch.Tensor:
+    """bfloat16 bits (n,) uint16 as a torch tensor over the same memory."""
+    return torch.from_numpy(writable(bits).view(np.int16)).view(torch.bfloat16)
+
+
+def _encode_piece(codec: Codec, values: np.ndarray, out: np.ndarray, start: int) -> None:
+    try:
+        codec.encode(values, out)
+    except NonFiniteError as error:
+        raise error.shifted(start) from None
+
+
+def _settle(total: np.ndarray, decoded: np.ndarray, residual: np.ndarray) -> Quality:
+    """residual <- total - decoded as bfloat16; overwrites `decoded`."""
+    exact, back = torch.from_numpy(total), torch.from_numpy(decoded)
+    product = torch.dot(exact, back)
+    torch.sub(exact, back, out=back)
+    bfloat16_tensor(residual).copy_(back)
+    sums = [float(torch.dot(exact, exact)), float(torch.dot(back, back)), float(product)]
+    if not all(math.isfinite(item) for item in sums) or 0 <= sums[1] < 1e-30 or sums[0] < 1e-30:
+        wide, lost = total.astype(np.float64), decoded.astype(np.float64)  # float32 squares left their range
+        sums = [float(wide @ wide), float(lost @ lost), float(wide @ (wide - lost))]
+    return Quality(*sums)
