@@ -1,0 +1,205 @@
+"""Following the log: take in commits from anyone, fetch what they name, apply in order, change lineage if outweighed.
+
+A peer that missed rounds replays them while their means can be had and it is not too far behind; else it asks its
+adapter for the state. A peer whose lineage lost returns to the common round and replays the other one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+
+from swarm.averaging.round.certificate import CommitError, Position
+from swarm.averaging.round.context import Context
+from swarm.averaging.round.events import Apply, Diverged, Forked, Missed, Restore
+from swarm.averaging.round.log import Entry, Log
+from swarm.averaging.round.member import Member, Pledge
+from swarm.averaging.round.messages import MAX_ITEMS, Ballot, Commit, Fetch, Header
+from swarm.averaging.round.reducer import Reducer
+
+NOBODY = Ballot(0, "-", 0)
+
+
+class CatchUp:
+    def __init__(self, context: Context, log: Log) -> None:
+        self.context, self.log = context, log
+        self.open: OrderedDict[bytes, tuple[Member, Reducer]] = OrderedDict()  # base -> roles waiting for its outcome
+        self.settled: OrderedDict[bytes, None] = OrderedDict()  # heads whose residuals were settled here
+        self.sent: deque[tuple[int, tuple[bytes, ...]]] = deque()  # (round, digests of what I gave), for audits
+        self.asked: dict[str, float] = {}  # peer -> when it may be asked for its log again
+        self.wanted: set[str] = set()  # peers to ask as soon as that time has come
+        self.told: dict[tuple[str, bytes], float] = {}
+        self.restoring = False
+        self.fetch_at = math.inf
+        self.fetches = 0
+
+    # --- the log -----------------------------------------------------------------------------------------------------
+
+    def offer(self, now: float, sender: str, commit: Commit) -> bool:
+        """Take in a commit; True if the tip of the log changed."""
+        log, context = self.log, self.context
+        applied = log.applied
+        try:
+            news = log.offer(commit, context.verify)
+        except CommitError as error:
+            context.count(f"commit_{error.reason}")
+            return False
+        if news == "unknown" or (news != "known" and commit.tip > commit.outcome.round):
+            self.ask(now, sender)
+        if news == "extended" and commit.outcome.fork:
+            context.emit(Forked(commit.outcome.lineage, commit.outcome.round))
+        if news == "switched":
+            context.count("lineage_left")
+            self.abandon()
+            if log.astray:
+                self.restore(lost=applied - log.applied, download=False)
+        if news in ("extended", "switched"):
+            self.fetch_at, self.fetches = now, 0
+            return True
+        return False
+
+    def ask(self, now: float, peer: str) -> None:
+        """What does your log hold that mine does not? Not too often."""
+        if peer == self.context.me.peer:
+            return
+        if now < self.asked.get(peer, -math.inf):
+            self.wanted.add(peer)
+            return
+        self.wanted.discard(peer)
+        self.asked[peer] = now + self.context.policy.fetch_seconds
+        if len(self.asked) > 4 * self.context.policy.visitors:
+            self.asked = {name: at for name, at in self.asked.items() if at > now}
+        header = self.context.header(self.log.tip, NOBODY)
+        self.context.send([peer], Fetch(header, heads=self.log.locator()))
+
+    def remind(self, now: float, peer: str, base: bytes) -> None:
+        """Tell a peer that still works on an old round how it ended; not for every message of it."""
+        if now >= self.told.get((peer, base), -math.inf):
+            self.told = {key: at for key, at in self.told.items() if at > now}
+            self.told[peer, base] = now + self.context.policy.fetch_seconds / 4
+            self.tell(peer, (base,))
+
+    def tell(self, peer: str, heads: tuple[bytes, ...]) -> None:
+        """Commits that follow the newest of `heads` that this log knows."""
+        me, tip = self.context.me, self.log.tip.round
+        for commit in self.log.following(heads, self.context.policy.commits_a_reply):
+            place = commit.outcome
+            at = Header(place.run, place.lineage, place.round, place.base, commit.at.ballot, me.peer, me.incarnation)
+            self.context.send([peer], Commit(at, commit.outcome, commit.votes, tip))
+
+    # --- the state ---------------------------------------------------------------------------------------------------
+
+    def missing(self) -> list[bytes]:
+        """Means of the first round not yet applied that are not here."""
+        if not self.log.behind:
+            return []
+        commit = self.log.chain[self.log.applied + 1].commit
+        assert commit is not None
+        return [span.digest for span in commit.outcome.spans if not span.void and span.digest not in self.context.held]
+
+    def advance(self, now: float) -> bool:
+        """Apply what can be applied, in order; True if anything was."""
+        before = self.log.applied
+        while self.log.behind and not self.restoring:
+            if self.log.behind > self.context.policy.replay_rounds:
+                self.restore(lost=0, download=True)
+            elif self.missing():
+                self.fetch_at = min(self.fetch_at, now + self.context.policy.fetch_seconds)
+                break
+            else:
+                self.apply(self.log.chain[self.log.applied], self.log.chain[self.log.applied + 1])
+                self.fetches = 0
+        if not self.log.behind:
+            self.fetch_at = math.inf
+        return self.log.applied != before
+
+    def apply(self, parent: Entry, entry: Entry) -> None:
+        assert entry.commit is not None
+        outcome, head = entry.commit.outcome, entry.position.head
+        included = self.settle(parent.position, entry)
+        self.context.emit(Apply(outcome, head, included))
+        self.log.applied += 1
+        self.context.release_means(outcome.round, {span.digest: 0 for span in outcome.spans if not span.void})
+        while self.sent and self.sent[0][0] + self.context.policy.audit_rounds < outcome.round:
+            self.context.drop_parts(self.sent.popleft()[1])
+        names, old = outcome.roster, self.context.owners
+        self.context.owners = tuple(
+            names[s.reducer] if not s.void else (old[i] if i < len(old) else "") for i, s in enumerate(outcome.spans)
+        )
+        self.log.trim()
+
+    def settle(self, base: Position, entry: Entry) -> bool:
+        """Decide residuals by a certified outcome, once; was this peer's contribution in it?"""
+        assert entry.commit is not None
+        outcome, head = entry.commit.outcome, entry.position.head
+        member, reducer = self.open.pop(base.head, (None, None))
+        if head in self.settled:
+            return False
+        self.settled[head] = None
+        if len(self.settled) > 2 * self.context.policy.log_rounds:
+            self.settled.popitem(last=False)
+        member = member or Member(self.context, base, Pledge())
+        member.settle(outcome)
+        reducer = reducer or Reducer(self.context, base, {})
+        reducer.settle(outcome)
+        differing = member.diverged(outcome)
+        if differing:
+            self.context.emit(Diverged(differing))
+        self.finish(member)
+        included = member.included(outcome) is not None
+        if member.gift is not None and member.gift.digests and not included:
+            self.context.emit(Missed("the round was certified without this contribution"))
+        return included
+
+    def finish(self, member: Member) -> None:
+        """Keep what was given for a while, for audits."""
+        if member.gift is not None:
+            self.sent.append((member.position.round + 1, member.gift.digests))
+
+    def abandon(self) -> None:
+        """Give up what was in flight in a lineage that this log has left."""
+        for base in [base for base in self.open if base not in self.log.index]:
+            member, reducer = self.open.pop(base)
+            member.settle(None)
+            reducer.settle(None)
+            self.finish(member)
+            self.context.emit(Missed("this lineage was outweighed by another"))
+
+    def restore(self, *, lost: int, download: bool) -> None:
+        self.restoring = True
+        self.context.emit(Restore(self.log.state.head, self.log.tip.head, download, lost))
+
+    def restored(self, now: float, head: bytes) -> None:
+        """The adapter has put the state somewhere on this log; rounds it skipped are settled without being applied."""
+        before = self.log.applied
+        self.restoring = False
+        if not self.log.restored(head):
+            self.restore(lost=0, download=not self.log.astray)
+            return
+        for index in range(before, self.log.applied):
+            self.settle(self.log.chain[index].position, self.log.chain[index + 1])
+        self.fetch_at, self.fetches = now, 0
+
+    def tick(self, now: float) -> None:
+        for peer in [peer for peer in self.wanted if now >= self.asked.get(peer, 0.0)]:
+            self.ask(now, peer)
+        if now < self.fetch_at or self.restoring:
+            return
+        missing = self.missing()
+        if not missing:
+            self.fetch_at = math.inf
+            return
+        commit = self.log.chain[self.log.applied + 1].commit
+        assert commit is not None
+        names = [vote.message.at.peer for vote in commit.votes] + list(commit.outcome.roster)
+        names = [name for name in dict.fromkeys([*names, *self.log.tip.seats]) if name != self.context.me.peer]
+        if not names or self.fetches > 3 * len(names):
+            self.restore(lost=0, download=True)
+            return
+        header = self.context.header(self.log.tip, NOBODY)
+        self.context.send([names[self.fetches % len(names)]], Fetch(header, digests=tuple(missing[:MAX_ITEMS])))
+        self.fetches += 1
+        self.fetch_at = now + self.context.policy.fetch_seconds
+
+    def wakes(self) -> list[float]:
+        return [self.fetch_at, *(self.asked.get(peer, 0.0) for peer in self.wanted)]

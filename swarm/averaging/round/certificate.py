@@ -1,0 +1,166 @@
+"""Positions in a log, who may vote and host there, and what makes an outcome and its certificate valid.
+
+Pure functions: a certificate can be checked by anyone who knows the position it builds on, with no clock and no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from swarm.averaging.round.messages import Ballot, Commit, Envelope, Outcome, Ready, sha256
+from swarm.averaging.round.policy import Policy
+
+Verify = Callable[[Envelope], bool]  # is the signature its peer's?
+
+
+class CommitError(Exception):
+    """A commit that certifies nothing. `reason` comes from a small fixed set."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Seat(NamedTuple):
+    """A voter: a peer in one incarnation. A restarted peer has another and cannot contradict a vote it forgot."""
+
+    peer: str
+    incarnation: int
+    full: bool
+    weight: float
+
+
+@dataclass(frozen=True)
+class Position:
+    """A log after `round` rounds: everything the next round needs to know of the past."""
+
+    run: bytes
+    lineage: bytes
+    round: int
+    head: bytes
+    electorate: tuple[Seat, ...]
+
+    @cached_property
+    def seats(self) -> dict[str, Seat]:
+        return {seat.peer: seat for seat in self.electorate}
+
+    @cached_property
+    def order(self) -> tuple[Seat, ...]:
+        """Who hosts ballots 0, 1, 2, ...: full peers of the electorate by rendezvous hash, the same for all."""
+        full = [seat for seat in self.electorate if seat.full] or list(self.electorate)
+        return tuple(sorted(full, key=lambda seat: rendezvous(self.head, seat.peer)))
+
+    def votes(self, peer: str, incarnation: int) -> bool:
+        return peer in self.seats and self.seats[peer].incarnation == incarnation
+
+
+def rendezvous(head: bytes, peer: str) -> bytes:
+    return sha256(head, peer.encode())
+
+
+def genesis(run: bytes) -> Position:
+    """Before the first round: nobody can vote, so that the first commits are forks, healed like any other."""
+    return Position(run, sha256(b"genesis", run), 0, sha256(b"head", run), ())
+
+
+def host_of(position: Position, policy: Policy, number: int, candidates: Iterable[str]) -> str:
+    """Who should host this ballot. From the first fork ballot on, everyone we know of gets a turn.
+
+    Only liveness depends on it: a ballot is (number, host, incarnation), so two hosts of one number are two ballots.
+    """
+    if position.electorate and number < policy.fork_ballots:
+        return position.order[number % len(position.order)].peer
+    everyone = sorted(set(candidates) | set(position.seats), key=lambda peer: rendezvous(position.head, peer))
+    return everyone[number % len(everyone)]
+
+
+def fork_lineage(base: bytes, ballot: Ballot) -> bytes:
+    return sha256(b"fork", base, f"{ballot.number}/{ballot.host}/{ballot.incarnation}".encode())
+
+
+def seats_of(readys: Iterable[Envelope[Ready]]) -> tuple[Seat, ...]:
+    return tuple(
+        Seat(ready.at.peer, ready.at.incarnation, ready.full, ready.weight)
+        for ready in (envelope.message for envelope in readys)
+    )
+
+
+def after(parent: Position, outcome: Outcome) -> Position:
+    return Position(parent.run, outcome.lineage, outcome.round, outcome.head, seats_of(outcome.readys))
+
+
+def readys_fault(parent: Position, ballot: Ballot, readys: Iterable[Envelope[Ready]], verify: Verify) -> str | None:
+    """Why these are not signed Readys of distinct peers for this ballot, or None."""
+    seen = set()
+    for envelope in readys:
+        at = envelope.message.at
+        if at.base != parent.head or at.ballot != ballot or at.run != parent.run or at.peer in seen:
+            return "roster"
+        if not verify(envelope):
+            return "signature"
+        seen.add(at.peer)
+    return None
+
+
+def outcome_fault(parent: Position, outcome: Outcome, policy: Policy, verify: Verify) -> str | None:
+    """Why this outcome cannot follow `parent`, or None."""
+    if outcome.run != parent.run or outcome.base != parent.head or outcome.round != parent.round + 1:
+        return "place"
+    lineage = fork_lineage(parent.head, outcome.ballot) if outcome.fork else parent.lineage
+    if outcome.lineage != lineage or not outcome.readys or len(outcome.spans) != policy.spans:
+        return "place"
+    size = len(outcome.readys)
+    for span in outcome.spans:
+        if span.void:
+            if span.reducer or span.senders:
+                return "span"
+            continue
+        bits = [index for index in range(8 * len(span.senders)) if span.has(index)]
+        if span.reducer >= size or len(span.senders) != (size + 7) // 8 or not bits or bits[-1] >= size:
+            return "span"
+        if any(outcome.readys[index].message.weight <= 0 for index in bits):
+            return "weight"
+    return readys_fault(parent, outcome.ballot, outcome.readys, verify)
+
+
+def voters_of(parent: Position, outcome: Outcome) -> Position:
+    """The position whose electorate certifies `outcome`: the parent's, or for a fork the roster itself."""
+    return after(parent, outcome) if outcome.fork else parent
+
+
+def check_commit(parent: Position, commit: Commit, policy: Policy, verify: Verify) -> Position:
+    """The position after `commit`, if a quorum of distinct voters signed this very outcome in one ballot."""
+    fault = outcome_fault(parent, commit.outcome, policy, verify)
+    if fault:
+        raise CommitError(fault)
+    voters = voters_of(parent, commit.outcome)
+    ballots, signed = set(), set()
+    for envelope in commit.votes:
+        at = envelope.message.at
+        if at.run != parent.run or at.base != parent.head or envelope.message.outcome != commit.outcome.digest:
+            raise CommitError("vote")
+        if at.peer in signed or not voters.votes(at.peer, at.incarnation) or not verify(envelope):
+            raise CommitError("voter")
+        signed.add(at.peer)
+        ballots.add(at.ballot)
+    if len(ballots) != 1 or len(signed) < policy.quorum(len(voters.electorate)):
+        raise CommitError("quorum")
+    return after(parent, commit.outcome)
+
+
+def bound_vote(parent: Position, proof: Iterable[Envelope[Ready]]) -> tuple[Ballot, bytes] | None:
+    """The vote of the highest ballot among the electorate's Readys: what a new host must propose (Paxos's rule)."""
+    votes = [
+        ready.message.vote
+        for ready in proof
+        if ready.message.vote and parent.votes(ready.message.at.peer, ready.message.at.incarnation)
+    ]
+    return max(votes) if votes else None
+
+
+def promised(parent: Position, readys: Iterable[Envelope[Ready]]) -> int:
+    """How many of the electorate have promised."""
+    return sum(parent.votes(ready.message.at.peer, ready.message.at.incarnation) for ready in readys)

@@ -1,0 +1,158 @@
+"""What the three roles of one peer share: who it is, what it holds, what it has heard, and where effects go."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from swarm.averaging.round.certificate import Position
+from swarm.averaging.round.events import Count, Effect, Proof, Release, Send, Store
+from swarm.averaging.round.messages import DOMAIN, Ballot, Envelope, Header, Message, Outcome, Ready, seal, sha256
+from swarm.averaging.round.policy import Policy
+
+
+@dataclass(frozen=True)
+class Crypto:
+    """Injected: Ed25519 in a peer, a keyed hash in the simulation."""
+
+    sign: Callable[[bytes], bytes]
+    verify: Callable[[str, bytes, bytes], bool]  # (peer id, data, signature); never raises
+
+
+@dataclass(frozen=True)
+class Self:
+    """This peer. `incarnation` is random, made anew at every start of the process."""
+
+    peer: str
+    incarnation: int
+    bandwidth: float = 0.0
+    full: bool = True
+
+
+@dataclass
+class Context:
+    run: bytes
+    me: Self
+    policy: Policy
+    crypto: Crypto
+    out: list[Effect] = field(default_factory=list)
+    loop: deque[tuple[Envelope, tuple[Store, bytes] | None]] = field(default_factory=deque)
+    gone: bool = False  # this peer is leaving
+    lagging: bool = False  # certified rounds are not applied yet: nothing can be contributed
+    held: dict[bytes, int] = field(default_factory=dict)  # digest of a mean in the store -> round it is kept for
+    parts: Counter[bytes] = field(default_factory=Counter)  # digest in the "part" store -> who here needs it
+    last_seconds: float | None = None  # how long the last round took here
+    expected: set[str] = field(default_factory=set)  # announced by the progress records
+    visitors: OrderedDict[str, None] = field(default_factory=OrderedDict)  # asked us something, not in the electorate
+    leaving: set[str] = field(default_factory=set)
+    suspects: set[str] = field(default_factory=set)  # reducers whose bytes did not come, in this round
+    outcomes: dict[bytes, Outcome] = field(default_factory=dict)  # proposals of this round by digest
+    owners: tuple[str, ...] = ()  # who reduced each span in the last round
+    _verified: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    _said: dict[tuple[object, ...], Envelope] = field(default_factory=dict)
+    _proofs: int = 0
+
+    def emit(self, effect: Effect) -> None:
+        self.out.append(effect)
+
+    def count(self, name: str) -> None:
+        self.out.append(Count(name))
+
+    def header(self, position: Position, ballot: Ballot) -> Header:
+        me = self.me
+        return Header(self.run, position.lineage, position.round + 1, position.head, ballot, me.peer, me.incarnation)
+
+    def seal(self, message: Message) -> Envelope:
+        return seal(message, self.crypto.sign)
+
+    def send(self, to: Iterable[str], message: Message | Envelope, payload: tuple[Store, bytes] | None = None) -> None:
+        """One envelope, encoded once, to each of `to`; what goes to this peer itself takes the short way."""
+        envelope = message if isinstance(message, Envelope) else self.seal(message)
+        for peer in to:
+            if peer == self.me.peer:
+                self.loop.append((envelope, payload))
+            else:
+                self.out.append(Send(peer, envelope.wire, payload))
+
+    def verify(self, envelope: Envelope) -> bool:
+        """Is this signed by the peer that it names? Remembered, since a Ready comes in several messages."""
+        key = sha256(envelope.body, envelope.signature)
+        if key in self._verified:
+            return True
+        if not self.crypto.verify(envelope.message.at.peer, DOMAIN + envelope.body, envelope.signature):
+            return False
+        self._verified[key] = None
+        if len(self._verified) > 8192:
+            self._verified.popitem(last=False)
+        return True
+
+    def contradicts(self, envelope: Envelope, *place: object) -> bool:
+        """Has its peer signed something else for this place? Then both are kept as proof."""
+        at = envelope.message.at
+        key = (type(envelope.message), at.peer, at.incarnation, at.base, at.ballot, *place)
+        if len(self._said) > 65_536:
+            return False
+        first = self._said.setdefault(key, envelope)
+        if first.body == envelope.body:
+            return False
+        self.count("equivocation")
+        self._proofs += 1
+        if self._proofs <= self.policy.proofs:
+            self.emit(Proof(at.peer, first, envelope))
+        return True
+
+    def new_round(self) -> None:
+        """Forget what only mattered for the round that was decided."""
+        self._said.clear()
+        self.suspects.clear()
+        self.outcomes.clear()
+
+    def audience(self, position: Position, readys: Iterable[Envelope[Ready]] = ()) -> list[str]:
+        """Everyone whom a round concerns, this peer included."""
+        rostered = (ready.message.at.peer for ready in readys)
+        return sorted({*position.seats, *self.expected, *self.visitors, *rostered, self.me.peer})
+
+    def candidates(self) -> set[str]:
+        return {*self.expected, *self.visitors, self.me.peer}
+
+    def patience(self, number: int, bandwidths: Iterable[float] = ()) -> float:
+        return self.policy.patience(self.last_seconds, self.policy.transfer_seconds(bandwidths), number)
+
+    def hold(self, digest: bytes, round: int) -> None:
+        self.held[digest] = max(round, self.held.get(digest, 0))
+
+    def keep_parts(self, digests: Iterable[bytes]) -> None:
+        self.parts.update(digests)
+
+    def drop_parts(self, digests: Iterable[bytes]) -> None:
+        """One user less for each; what nobody here needs any more is released (it may never have been kept)."""
+        gone = []
+        for digest in digests:
+            self.parts[digest] -= 1
+            if self.parts[digest] <= 0:
+                del self.parts[digest]
+                gone.append(digest)
+        if gone:
+            self.emit(Release("part", tuple(gone)))
+
+    def refuse_part(self, digest: bytes) -> None:
+        """A payload came that nobody wants; its bytes may still be in use as another part."""
+        if digest not in self.parts:
+            self.emit(Release("part", (digest,)))
+
+    def visit(self, peer: str) -> None:
+        self.visitors[peer] = None
+        self.visitors.move_to_end(peer)
+        if len(self.visitors) > self.policy.visitors:
+            self.visitors.popitem(last=False)
+
+    def release_means(self, round: int, chosen: Mapping[bytes, int]) -> None:
+        """After `round`: keep its chosen means for a while, let go of the others and of the oldest."""
+        self.held.update({digest: round for digest in chosen if digest in self.held})
+        oldest = round - self.policy.history_rounds
+        gone = [d for d, kept in self.held.items() if kept <= oldest or (kept == round and d not in chosen)]
+        for digest in gone:
+            del self.held[digest]
+        if gone:
+            self.emit(Release("mean", tuple(gone)))

@@ -1,0 +1,317 @@
+"""The member: gives its contribution to a round, promises, gathers the means, and votes only for what it holds.
+
+computing --Call--> ready --Roster--> exchanging --all bytes of Propose--> voted. The certificate ends it in any state.
+A `Pledge` outlives the member: what this incarnation promised and voted in one round is never contradicted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from swarm.averaging.round import merkle
+from swarm.averaging.round.certificate import (
+    Position,
+    bound_vote,
+    host_of,
+    outcome_fault,
+    promised,
+    readys_fault,
+    voters_of,
+)
+from swarm.averaging.round.context import Context
+from swarm.averaging.round.events import Contribute, Encode, Settle
+from swarm.averaging.round.messages import (
+    MAX_ITEMS,
+    Ballot,
+    Envelope,
+    Fetch,
+    Lack,
+    LastVote,
+    Outcome,
+    Part,
+    Propose,
+    Ready,
+    Roster,
+    Vote,
+)
+
+
+@dataclass
+class Pledge:
+    """The highest ballot promised, and the last vote, of this incarnation in one round."""
+
+    promised: Ballot | None = None
+    vote: LastVote | None = None  # for an outcome of this lineage; votes for forks bind nobody here
+    proposal: Envelope[Propose] | None = None  # what the vote was for, for the next host
+    cast: Envelope[Vote] | None = None
+
+
+class Member:
+    def __init__(self, context: Context, position: Position, pledge: Pledge) -> None:
+        self.context, self.position, self.pledge = context, position, pledge
+        self.number = 0  # the ballot this peer waits for or takes part in
+        self.opened: float | None = None
+        self.deadline = math.inf
+        self.called: Ballot | None = None
+        self.called_at = 0.0
+        self.ready: Envelope[Ready] | None = None
+        self.gift: Contribute | None = None
+        self.tree: list[list[bytes]] = []
+        self.encoding = False
+        self.roster: Envelope[Roster] | None = None
+        self.proposal: Envelope[Propose] | None = None
+        self.fetch_at = math.inf
+        self.fetches = 0
+        self.ahead: Ballot | None = None
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def open(self, now: float) -> None:
+        """The round is on: from here on this peer waits with a deadline."""
+        if self.opened is None:
+            self.opened = now
+            self.extend(now, 1.5)
+
+    def pause(self) -> None:
+        """Another round has become the current one; if this one comes back, it opens anew."""
+        self.opened, self.deadline, self.fetch_at = None, math.inf, math.inf
+
+    def extend(self, now: float, phases: float) -> None:
+        bandwidths = [r.message.bandwidth for r in self.roster.message.readys] if self.roster else []
+        self.deadline = now + phases * self.context.patience(self.number, bandwidths)
+
+    def tick(self, now: float) -> bool:
+        """Fetch what is missing, give up on a silent ballot. True: the next ballot is this peer's to host."""
+        if now >= self.fetch_at:
+            self.fetch(now)
+        if now < self.deadline:
+            return False
+        if self.proposal is not None:
+            outcome = self.proposal.message.outcome
+            self.context.suspects.update(outcome.roster[outcome.spans[i].reducer] for i in self.missing(outcome))
+        self.context.count("ballot_timeout")
+        self.number += 1
+        self.extend(now, 1.5)
+        if self.ahead is not None and self.acceptable(self.ahead):
+            ballot, self.ahead = self.ahead, None
+            self.accept(now, ballot)
+            return False
+        host = host_of(self.position, self.context.policy, self.number, self.context.candidates())
+        return host == self.context.me.peer
+
+    # --- ballots -----------------------------------------------------------------------------------------------------
+
+    def acceptable(self, ballot: Ballot) -> bool:
+        """Is this ballot its host's turn, and not too far ahead of what this peer has given up on?"""
+        policy, position = self.context.policy, self.position
+        if ballot.number > self.number + 1:
+            return False
+        if position.electorate and ballot.number < policy.fork_ballots:
+            seat = position.order[ballot.number % len(position.order)]
+            return (seat.peer, seat.incarnation) == (ballot.host, ballot.incarnation)
+        return True
+
+    def reach(self, now: float, ballot: Ballot) -> bool:
+        """Come to this ballot if it is the highest acceptable one; False if it is not ours to follow."""
+        self.open(now)
+        if ballot == self.called:
+            return True
+        if self.pledge.promised is not None and ballot < self.pledge.promised:
+            self.context.count("old_ballot")
+            return False
+        if self.called is not None and ballot < self.called:
+            return False
+        if not self.acceptable(ballot):
+            if ballot.number > self.number + 1:
+                self.ahead = max(self.ahead, ballot) if self.ahead else ballot
+            return False
+        self.accept(now, ballot)
+        return True
+
+    def accept(self, now: float, ballot: Ballot) -> None:
+        self.called, self.number, self.called_at = ballot, ballot.number, now
+        self.roster = self.proposal = None
+        self.fetch_at = math.inf
+        self.extend(now, 1.5)
+        self.answer(now)
+
+    def contribute(self, now: float, gift: Contribute) -> None:
+        if self.gift is None:
+            self.gift = gift
+            self.tree = merkle.levels(gift.digests) if gift.digests else []
+            self.answer(now)
+
+    def answer(self, now: float) -> None:
+        """Ready for the ballot called, which promises to ignore lower ones; the same bytes if asked again."""
+        context, ballot = self.context, self.called
+        if ballot is None or context.lagging or (self.pledge.promised is not None and ballot < self.pledge.promised):
+            return
+        if context.gone and self.ready is None:
+            return
+        if self.gift is None:
+            if not self.encoding:
+                self.encoding = True
+                context.emit(Encode(self.position.head, self.position.round + 1))
+            return
+        if self.ready is None or self.ready.message.at.ballot != ballot:
+            gift, me = self.gift, context.me
+            self.pledge.promised = ballot
+            self.ready = context.seal(
+                Ready(
+                    context.header(self.position, ballot),
+                    weight=gift.weight if gift.digests else 0.0,
+                    samples=gift.samples,
+                    bandwidth=me.bandwidth,
+                    full=me.full,
+                    root=self.tree[-1][0] if self.tree else merkle.EMPTY,
+                    state=gift.state,
+                    vote=self.pledge.vote,
+                )
+            )
+            self.extend(now, 1.5)
+        if self.pledge.vote is not None and self.pledge.proposal is not None:
+            context.send([ballot.host], self.pledge.proposal)
+        context.send([ballot.host], self.ready)
+
+    # --- exchange ----------------------------------------------------------------------------------------------------
+
+    def on_roster(self, now: float, envelope: Envelope[Roster]) -> None:
+        """Send my parts: all of them at first, those of reassigned spans again."""
+        if not self.reach(now, envelope.message.at.ballot):
+            return
+        before, self.roster = self.roster, envelope
+        self.extend(now, 3.5)
+        old = before.message.reducers if before is not None else ()
+        changed = [s for s, who in enumerate(envelope.message.reducers) if s >= len(old) or old[s] != who]
+        if any(ready.message.at.peer == self.context.me.peer for ready in envelope.message.readys):
+            self.send_parts(changed, [envelope.message.readys[r].message.at.peer for r in envelope.message.reducers])
+
+    def send_parts(self, spans: list[int], to: list[str]) -> None:
+        if self.gift is None or self.gift.weight <= 0 or self.called is None:
+            return
+        header = self.context.header(self.position, self.called)
+        for span in spans:
+            digest = self.gift.digests[span]
+            part = Part(header, span, digest, merkle.path(self.tree, span))
+            self.context.send([to[span]], part, ("part", digest))
+
+    def on_propose(self, now: float, envelope: Envelope[Propose]) -> None:
+        """Check a proposal of the ballot promised; vote as soon as every byte is here."""
+        ballot = envelope.message.at.ballot
+        if not self.reach(now, ballot):
+            return
+        if self.pledge.cast is not None and self.pledge.cast.message.at.ballot == ballot:
+            self.context.send([ballot.host], self.pledge.cast)
+            return
+        fault = self.proposal_fault(envelope.message)
+        if fault is not None:
+            self.context.count(f"propose_{fault}")
+            return
+        self.context.outcomes[envelope.message.outcome.digest] = envelope.message.outcome
+        self.proposal = envelope
+        self.extend(now, 2.0)
+        self.fetches = 0
+        self.fetch_at = now + max(self.context.policy.cut_seconds, 0.25 * (self.context.last_seconds or 0.0))
+        self.vote()
+
+    def proposal_fault(self, proposal: Propose) -> str | None:
+        outcome, ballot = proposal.outcome, proposal.at.ballot
+        if (proposal.at.peer, proposal.at.incarnation) != (ballot.host, ballot.incarnation):
+            return "host"
+        fault = outcome_fault(self.position, outcome, self.context.policy, self.context.verify)
+        if fault is not None or outcome.ballot > ballot:
+            return fault or "ballot"
+        if outcome.fork:
+            return None if outcome.ballot == ballot else "ballot"
+        proof = outcome.readys if outcome.ballot == ballot else proposal.proof
+        fault = readys_fault(self.position, ballot, proof, self.context.verify)
+        if fault is not None:
+            return fault
+        if promised(self.position, proof) < self.context.policy.quorum(len(self.position.electorate)):
+            return "quorum"
+        bound = bound_vote(self.position, proof)
+        if bound is not None and bound[1] != outcome.digest:
+            return "bound"
+        return "bound" if bound is None and outcome.ballot != ballot else None
+
+    def missing(self, outcome: Outcome) -> list[int]:
+        return [i for i, span in enumerate(outcome.spans) if not span.void and span.digest not in self.context.held]
+
+    def vote(self) -> None:
+        """Vote for the proposal if every byte of it is here and no higher ballot was promised since."""
+        if self.proposal is None or self.missing(self.proposal.message.outcome):
+            return
+        self.fetch_at = math.inf
+        context, me = self.context, self.context.me
+        outcome, ballot = self.proposal.message.outcome, self.proposal.message.at.ballot
+        if self.pledge.promised is not None and ballot < self.pledge.promised:
+            return
+        if not voters_of(self.position, outcome).votes(me.peer, me.incarnation):
+            return
+        if self.pledge.cast is not None and self.pledge.cast.message.at.ballot >= ballot:
+            return
+        self.pledge.promised = ballot
+        self.pledge.cast = context.seal(Vote(context.header(self.position, ballot), outcome.digest))
+        if not outcome.fork:
+            self.pledge.vote, self.pledge.proposal = LastVote(ballot, outcome.digest), self.proposal
+        context.send([ballot.host], self.pledge.cast)
+
+    def fetch(self, now: float) -> None:
+        """Ask for the missing spans: first those who made them and the host, then one peer after another."""
+        if self.proposal is None:
+            self.fetch_at = math.inf
+            return
+        outcome, host = self.proposal.message.outcome, self.proposal.message.at.ballot.host
+        missing = self.missing(outcome)[:MAX_ITEMS]
+        header = self.context.header(self.position, self.proposal.message.at.ballot)
+        if self.fetches == 0:
+            self.context.send([host], Lack(header, tuple(missing)))
+            for reducer in {outcome.spans[i].reducer for i in missing}:
+                wanted = tuple(outcome.spans[i].digest for i in missing if outcome.spans[i].reducer == reducer)
+                self.context.send([outcome.roster[reducer]], Fetch(header, digests=wanted))
+        else:
+            others = [peer for peer in outcome.roster if peer != self.context.me.peer]
+            if others:
+                wanted = tuple(outcome.spans[i].digest for i in missing)
+                self.context.send([others[self.fetches % len(others)]], Fetch(header, digests=wanted))
+        self.fetches += 1
+        self.fetch_at = now + self.context.policy.fetch_seconds
+
+    # --- after the certificate ---------------------------------------------------------------------------------------
+
+    def included(self, outcome: Outcome) -> int | None:
+        """My roster index if `outcome` counts on the very contribution I hold."""
+        index, me = outcome.index(self.context.me.peer), self.context.me
+        if index is None or self.gift is None or not self.tree:
+            return None
+        ready = outcome.readys[index].message
+        return index if (ready.at.incarnation, ready.root) == (me.incarnation, self.tree[-1][0]) else None
+
+    def diverged(self, outcome: Outcome) -> tuple[int, ...]:
+        """Which of the due spans of the shared state differ here from what most of the roster has."""
+        mine = self.gift.state if self.gift is not None else b""
+        states = [ready.message.state for ready in outcome.readys if len(ready.message.state) == len(mine)]
+        result = []
+        for index in range(len(mine) // 8):
+            part = slice(8 * index, 8 * index + 8)
+            most, votes = Counter(state[part] for state in states).most_common(1)[0]
+            if mine[part] != most and 2 * votes > len(outcome.readys):
+                result.append(index)
+        return tuple(result)
+
+    def settle(self, outcome: Outcome | None) -> None:
+        """Tell what becomes of the sender's residual, span by span. No outcome: this contribution is given up."""
+        emit, base = self.context.emit, self.position.head
+        index = self.included(outcome) if outcome is not None else None
+        if self.gift is not None and self.gift.digests:
+            for span in range(len(self.gift.digests)):
+                adopted = outcome is not None and index is not None and outcome.spans[span].has(index)
+                emit(Settle("sender", "adopt" if adopted else "keep", span, base))
+        if outcome is None or index is not None:
+            return
+        forgotten = outcome.index(self.context.me.peer)
+        for span, result in enumerate(outcome.spans):
+            if forgotten is not None and result.has(forgotten):
+                emit(Settle("sender", "reset", span, base))

@@ -1,0 +1,418 @@
+"""The messages of the round: typed, bounded, and packed canonically with msgpack.
+
+A message travels as `[body, signature]`; the body is `[tag, header, *fields]`. What is forwarded (Ready, Propose,
+Reduced, Vote, ...) is signed by its peer; bulk and questions (Part, Mean, Lack, Fetch) are covered by digests and by
+the authenticated connection; a Commit proves itself. `parse` takes arbitrary bytes and raises only `MessageError`:
+every count and size is checked before anything is built, and a body that is not the one canonical form is refused, so
+that equal messages have equal digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import msgpack
+
+MAX_BYTES = 16 * 2**20  # of one message, without its payload
+MAX_PEERS = 1024
+MAX_SPANS = 2**16
+MAX_ITEMS = 64  # digests, spans or heads in one question
+MAX_STATE = 2**15
+MAX_REAL = 1e15
+DIGEST = 32
+DOMAIN = b"bloomswarm round 1\x00"  # what is signed is never anything else's bytes
+
+
+class MessageError(Exception):
+    """Bytes that are not a message. `reason` comes from a small fixed set, so that it can be a metric's label."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Ballot(NamedTuple):
+    """One attempt at a round. Ordered; the host's incarnation makes it unique even when a host restarts."""
+
+    number: int
+    host: str
+    incarnation: int
+
+
+class Header(NamedTuple):
+    """What every message is about and who says it. `base` is the head of the log the round builds on."""
+
+    run: bytes
+    lineage: bytes
+    round: int
+    base: bytes
+    ballot: Ballot
+    peer: str
+    incarnation: int
+
+
+class LastVote(NamedTuple):
+    ballot: Ballot
+    outcome: bytes
+
+
+class SpanOutcome(NamedTuple):
+    """A span's certified bytes, whose reducer made them (roster index), and a bitmap of whose parts are in them."""
+
+    digest: bytes
+    reducer: int
+    senders: bytes
+
+    @property
+    def void(self) -> bool:
+        return not self.digest
+
+    def has(self, index: int) -> bool:
+        return index // 8 < len(self.senders) and bool(self.senders[index // 8] >> (index % 8) & 1)
+
+
+VOID = SpanOutcome(b"", 0, b"")
+M = TypeVar("M", bound="Message", covariant=True)
+
+
+def pack(value: object) -> bytes:
+    return msgpack.packb(value, default=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Envelope):
+        return (value.body, value.signature)
+    assert isinstance(value, Outcome), type(value)
+    return tuple(getattr(value, item.name) for item in fields(value))
+
+
+def sha256(*parts: bytes) -> bytes:
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope(Generic[M]):
+    """A message with the bytes it came in and its peer's signature (empty where none is needed)."""
+
+    message: M
+    body: bytes
+    signature: bytes = b""
+
+    @cached_property
+    def digest(self) -> bytes:
+        return sha256(self.body)
+
+    @cached_property
+    def wire(self) -> bytes:
+        return pack((self.body, self.signature))
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The value a round decides. `readys` is the roster; `ballot` is the one it was made in, perhaps not the last.
+
+    The next electorate is the roster; for a fork it also is the electorate that certifies the fork itself.
+    """
+
+    run: bytes
+    lineage: bytes
+    round: int
+    base: bytes
+    ballot: Ballot
+    fork: bool
+    readys: tuple[Envelope[Ready], ...]
+    spans: tuple[SpanOutcome, ...]
+
+    @cached_property
+    def digest(self) -> bytes:
+        return sha256(pack(self))
+
+    @cached_property
+    def head(self) -> bytes:
+        """L(r) = H(L(r-1), outcome r)."""
+        return sha256(self.base, self.digest)
+
+    @cached_property
+    def roster(self) -> tuple[str, ...]:
+        return tuple(ready.message.at.peer for ready in self.readys)
+
+    def index(self, peer: str) -> int | None:
+        return self.roster.index(peer) if peer in self.roster else None
+
+    @cached_property
+    def included(self) -> tuple[bool, ...]:
+        """Per roster entry: is anything of it in any span?"""
+        return tuple(any(span.has(index) for span in self.spans) for index in range(len(self.readys)))
+
+
+@dataclass(frozen=True, eq=False)
+class Message:
+    at: Header
+    TAG: ClassVar[int]
+    SIGNED: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, eq=False)
+class Call(Message):
+    """Host to all: a round is on; encode and be Ready."""
+
+    TAG: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Ready(Message):
+    """Member to host: what I will give, and the promise to ignore lower ballots of this round."""
+
+    TAG: ClassVar[int] = 2
+    weight: float
+    samples: int
+    bandwidth: float  # bits a second upwards, 0 if unknown
+    full: bool  # False: a client that others cannot dial; it reduces nothing and hosts nothing
+    root: bytes  # Merkle root of the encoded spans; zeros with weight 0
+    state: bytes  # 8-byte digests of the shared state's spans that are due, in order
+    vote: LastVote | None
+
+
+@dataclass(frozen=True, eq=False)
+class Roster(Message):
+    """Host to rostered: who is in, and which of them reduces each span. `attempt` 1 reassigns the stalled spans."""
+
+    TAG: ClassVar[int] = 3
+    attempt: int
+    readys: tuple[Envelope[Ready], ...]
+    reducers: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Part(Message):
+    """Member to reducer: my encoded span (the payload) with its path to my root."""
+
+    TAG: ClassVar[int] = 4
+    SIGNED: ClassVar[bool] = False
+    span: int
+    digest: bytes
+    path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(Message):
+    """Anyone to anyone: the encoded mean of a span (the payload). Only the digest counts."""
+
+    TAG: ClassVar[int] = 5
+    SIGNED: ClassVar[bool] = False
+    span: int
+    digest: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced(Message):
+    """Reducer to host: the span's digest and whose parts are in it. An empty digest: nothing usable came."""
+
+    TAG: ClassVar[int] = 6
+    span: int
+    digest: bytes
+    senders: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Propose(Message):
+    """Host to all: the value to certify; `proof` are this ballot's Readys when the outcome is an earlier ballot's."""
+
+    TAG: ClassVar[int] = 7
+    outcome: Outcome
+    proof: tuple[Envelope[Ready], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Vote(Message):
+    """Member to host: I hold every byte of this outcome."""
+
+    TAG: ClassVar[int] = 8
+    outcome: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Lack(Message):
+    """Member to host: I would vote, but these spans are not here."""
+
+    TAG: ClassVar[int] = 9
+    SIGNED: ClassVar[bool] = False
+    spans: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Commit(Message):
+    """Anyone to anyone: an outcome and the quorum of votes that certifies it. `tip`: the sender's last round."""
+
+    TAG: ClassVar[int] = 10
+    SIGNED: ClassVar[bool] = False
+    outcome: Outcome
+    votes: tuple[Envelope[Vote], ...]
+    tip: int
+
+
+@dataclass(frozen=True, eq=False)
+class Fetch(Message):
+    """A question: `heads` of my log, newest first (answer: Commits), `digests` (Means), `spans` of `base` (Parts)."""
+
+    TAG: ClassVar[int] = 11
+    SIGNED: ClassVar[bool] = False
+    heads: tuple[bytes, ...] = ()
+    digests: tuple[bytes, ...] = ()
+    spans: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Bye(Message):
+    """Leaver to all: do not wait for me."""
+
+    TAG: ClassVar[int] = 12
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+Decoder = Callable[[Any], Any]
+
+
+def _refuse(reason: str) -> Any:
+    raise MessageError(reason)
+
+
+def _whole(limit: int) -> Decoder:
+    return lambda v: v if type(v) is int and 0 <= v <= limit else _refuse("number")
+
+
+def _real(v: Any) -> float:
+    return v if type(v) is float and math.isfinite(v) and 0.0 <= v <= MAX_REAL else _refuse("number")
+
+
+def _truth(v: Any) -> bool:
+    return v if type(v) is bool else _refuse("type")
+
+
+def _exactly(size: int) -> Decoder:
+    return lambda v: v if type(v) is bytes and len(v) == size else _refuse("bytes")
+
+
+def _upto(limit: int) -> Decoder:
+    return lambda v: v if type(v) is bytes and len(v) <= limit else _refuse("bytes")
+
+
+def _digest_or_nothing(v: Any) -> bytes:
+    return v if type(v) is bytes and len(v) in (0, DIGEST) else _refuse("bytes")
+
+
+def _peer(v: Any) -> str:
+    return v if type(v) is str and 0 < len(v) <= 128 and v.isascii() else _refuse("peer")
+
+
+def _row(make: Callable[..., Any], *decoders: Decoder) -> Decoder:
+    def read(v: Any) -> Any:
+        if type(v) is not list or len(v) != len(decoders):
+            raise MessageError("shape")
+        return make(*[decode(item) for decode, item in zip(decoders, v, strict=True)])
+
+    return read
+
+
+def _many(decode: Decoder, limit: int) -> Decoder:
+    def read(v: Any) -> Any:
+        if type(v) is not list or len(v) > limit:
+            raise MessageError("shape")
+        return tuple([decode(item) for item in v])
+
+    return read
+
+
+def _maybe(decode: Decoder) -> Decoder:
+    return lambda v: None if v is None else decode(v)
+
+
+def _sealed(kind: type[Message]) -> Decoder:
+    def read(v: Any) -> Envelope:
+        if type(v) is not list or len(v) != 2 or type(v[0]) is not bytes or type(v[1]) is not bytes:
+            raise MessageError("shape")
+        envelope = _open(v[0], v[1])
+        return envelope if type(envelope.message) is kind else _refuse("kind")
+
+    return read
+
+
+_digest = _exactly(DIGEST)
+_counter = _whole(2**53)
+_word = _whole(2**64 - 1)
+_index = _whole(MAX_PEERS - 1)
+_span = _whole(MAX_SPANS - 1)
+_bitmap = _upto(MAX_PEERS // 8)
+_ballot = _row(Ballot, _whole(2**32 - 1), _peer, _word)
+_header = _row(Header, _digest, _digest, _counter, _digest, _ballot, _peer, _word)
+_readys = _many(_sealed(Ready), MAX_PEERS)
+_spans = _many(_row(SpanOutcome, _digest_or_nothing, _index, _bitmap), MAX_SPANS)
+_outcome = _row(Outcome, _digest, _digest, _counter, _digest, _ballot, _truth, _readys, _spans)
+_last_vote = _maybe(_row(LastVote, _ballot, _digest))
+
+_FIELDS: dict[type[Message], tuple[Decoder, ...]] = {
+    Call: (),
+    Ready: (_real, _counter, _real, _truth, _digest, _upto(MAX_STATE), _last_vote),
+    Roster: (_whole(1), _readys, _many(_index, MAX_SPANS)),
+    Part: (_span, _digest, _many(_digest, 16)),
+    Mean: (_span, _digest),
+    Reduced: (_span, _digest_or_nothing, _bitmap),
+    Propose: (_outcome, _readys),
+    Vote: (_digest,),
+    Lack: (_many(_span, MAX_ITEMS),),
+    Commit: (_outcome, _many(_sealed(Vote), MAX_PEERS), _counter),
+    Fetch: (_many(_digest, MAX_ITEMS), _many(_digest, MAX_ITEMS), _many(_span, MAX_ITEMS)),
+    Bye: (),
+}
+_KINDS: dict[int, tuple[type[Message], Decoder]] = {
+    kind.TAG: (kind, _row(kind, _header, *decoders)) for kind, decoders in _FIELDS.items()
+}
+
+
+def encode(message: Message) -> bytes:
+    """The canonical body: what is signed and digested."""
+    return pack((message.TAG, *[getattr(message, item.name) for item in fields(message)]))
+
+
+def seal(message: Message, sign: Callable[[bytes], bytes]) -> Envelope:
+    body = encode(message)
+    return Envelope(message, body, sign(DOMAIN + body) if message.SIGNED else b"")
+
+
+def _unpack(data: bytes) -> Any:
+    try:
+        return msgpack.unpackb(data, max_ext_len=0, max_map_len=0, max_array_len=MAX_SPANS, max_str_len=256)
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException):
+        raise MessageError("format") from None
+
+
+def _open(body: bytes, signature: bytes) -> Envelope:
+    values = _unpack(body)
+    if type(values) is not list or len(values) < 2 or type(values[0]) is not int or values[0] not in _KINDS:
+        raise MessageError("kind")
+    kind, read = _KINDS[values[0]]
+    if len(signature) > 256 or bool(signature) != kind.SIGNED:
+        raise MessageError("signature")
+    message = read(values[1:])
+    if encode(message) != body:
+        raise MessageError("canonical")
+    return Envelope(message, body, signature)
+
+
+def parse(data: bytes) -> Envelope:
+    """The message in `data`, with its signature not yet verified. Raises MessageError and nothing else."""
+    if len(data) > MAX_BYTES:
+        raise MessageError("size")
+    outer = _unpack(data)
+    if type(outer) is not list or len(outer) != 2 or type(outer[0]) is not bytes or type(outer[1]) is not bytes:
+        raise MessageError("shape")
+    envelope = _open(outer[0], outer[1])
+    if envelope.wire != data:
+        raise MessageError("canonical")
+    return envelope

@@ -1,0 +1,380 @@
+"""One peer: the three roles of the round, the log, and the order in which messages reach them.
+
+`step(now, event)` returns the effects, in order. It never raises for what others send. Time comes in as an argument of
+any monotonic clock; nothing here reads one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+from swarm.averaging.round.catch_up import NOBODY, CatchUp
+from swarm.averaging.round.certificate import host_of, readys_fault
+from swarm.averaging.round.context import Context, Crypto, Self
+from swarm.averaging.round.events import (
+    Computed,
+    Contribute,
+    Due,
+    Effect,
+    Event,
+    Held,
+    Leave,
+    Lost,
+    Missed,
+    Received,
+    Release,
+    Restored,
+    Settle,
+    Tick,
+    Wake,
+)
+from swarm.averaging.round.host import Host
+from swarm.averaging.round.log import Log
+from swarm.averaging.round.member import Member, Pledge
+from swarm.averaging.round.messages import (
+    Ballot,
+    Bye,
+    Call,
+    Commit,
+    Envelope,
+    Fetch,
+    Lack,
+    Mean,
+    MessageError,
+    Part,
+    Propose,
+    Ready,
+    Reduced,
+    Roster,
+    Vote,
+    parse,
+)
+from swarm.averaging.round.policy import Policy
+from swarm.averaging.round.reducer import Reducer
+
+FORWARDED = (Commit, Propose)  # count from anyone; all else must come from the peer it names
+TELLING = (Call, Ready, Roster, Propose, Vote)  # show that the sender has not heard of an outcome
+
+
+class Peer:
+    def __init__(self, me: Self, policy: Policy, crypto: Crypto, log: Log) -> None:
+        self.context = Context(log.tip.run, me, policy, crypto)
+        self.log = log
+        self.catch_up = CatchUp(self.context, log)
+        self.pledges: OrderedDict[bytes, tuple[int, Pledge]] = OrderedDict()  # base -> (round, promise and vote)
+        self.forgotten = -1  # rounds up to this one may have been pledged and forgotten: abstain
+        self.owed: dict[int, int] = {}
+        self.host: Host | None = None
+        self.streamed: set[tuple[Ballot, int, str]] = set()
+        self.wake = math.inf
+        self.begin()
+
+    def begin(self) -> None:
+        """New roles for the round after the tip."""
+        position = self.log.tip
+        self.context.new_round()
+        self.streamed.clear()
+        self.host = None
+        self.context.lagging = bool(self.log.behind) or self.catch_up.restoring
+        for seat in position.electorate:
+            self.context.visitors.pop(seat.peer, None)
+        if position.head in self.catch_up.open:
+            self.member, self.reducer = self.catch_up.open[position.head]
+            self.member.pause()
+            return
+        self.member = Member(self.context, position, self.pledge(position.head, position.round))
+        self.reducer = Reducer(self.context, position, self.owed)
+        self.catch_up.open[position.head] = (self.member, self.reducer)
+
+    def pledge(self, base: bytes, round: int) -> Pledge:
+        """What this incarnation promised for the round after `base`; one too old to recall binds it to abstain."""
+        if base not in self.pledges:
+            never = Ballot(2**32 - 1, "~", 0) if round <= self.forgotten else None
+            self.pledges[base] = (round, Pledge(promised=never))
+            if len(self.pledges) > self.context.policy.pledges:
+                self.forgotten = max(self.forgotten, self.pledges.popitem(last=False)[1][0])
+        return self.pledges[base][1]
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def step(self, now: float, event: Event) -> list[Effect]:
+        context = self.context
+        self.handle(now, event)
+        self.deliver_own(now)
+        self.tick(now)
+        self.deliver_own(now)
+        host = self.host.wakes() if self.host is not None else []
+        wakes = [self.member.deadline, self.member.fetch_at, *self.catch_up.wakes(), *self.reducer.wakes(), *host]
+        at = min([wake for wake in wakes if wake > now], default=math.inf)
+        if at != self.wake and at < math.inf:
+            self.wake = at
+            context.emit(Wake(at))
+        effects, context.out = context.out, []
+        return effects
+
+    def deliver_own(self, now: float) -> None:
+        """What this peer's roles send to one another does not leave it."""
+        while self.context.loop:
+            envelope, payload = self.context.loop.popleft()
+            held = Held(payload[1], self.own_norm(envelope)) if payload is not None else None
+            self.dispatch(now, self.context.me.peer, envelope, held)
+
+    def handle(self, now: float, event: Event) -> None:
+        match event:
+            case Received(sender, data, held):
+                try:
+                    envelope = parse(data)
+                except MessageError as error:
+                    self.context.count(f"malformed_{error.reason}")
+                    return
+                self.receive(now, sender, envelope, held)
+            case Tick():
+                self.wake = math.inf
+            case Due(expected, leaving):
+                self.due(now, expected, leaving)
+            case Contribute():
+                self.contribute(now, event)
+            case Computed(base):
+                if base == self.log.tip.head:
+                    self.reducer.on_computed(event)
+                else:
+                    self.context.emit(Release("mean", (event.digest,)))
+            case Restored(head):
+                self.catch_up.restored(now, head)
+                self.advance(now)
+            case Lost(peer):
+                self.lose(now, peer)
+            case Leave():
+                self.context.gone = True
+                bye = Bye(self.context.header(self.log.tip, NOBODY))
+                self.context.send([p for p in self.context.audience(self.log.tip) if p != self.context.me.peer], bye)
+
+    def due(self, now: float, expected: tuple[str, ...], leaving: tuple[str, ...]) -> None:
+        context, position = self.context, self.log.tip
+        context.expected = set(expected)
+        context.leaving.update(leaving)
+        self.member.open(now)
+        if host_of(position, context.policy, 0, context.candidates()) == context.me.peer:
+            self.lead(now, 0)
+        if not position.votes(context.me.peer, context.me.incarnation):
+            for seat in position.order[:8]:
+                self.catch_up.ask(now, seat.peer)
+
+    def lead(self, now: float, number: int) -> None:
+        """Host this ballot, unless a later one is under way, or this peer is going or has too old a state."""
+        promised = self.member.pledge.promised
+        if self.context.gone or (promised is not None and promised.number >= number):
+            return
+        if self.host is None or self.host.ballot.number < number:
+            self.host = Host(self.context, self.log.tip, number)
+            self.host.start(now)
+
+    def contribute(self, now: float, gift: Contribute) -> None:
+        fits = len(gift.digests) in (0, self.context.policy.spans) and len(gift.norms) == len(gift.digests)
+        assert fits, "a contribution has one digest and one norm per span"
+        self.context.keep_parts(gift.digests)
+        if gift.base == self.log.tip.head and self.member.gift is None:
+            self.member.contribute(now, gift)
+            return
+        for span in range(len(gift.digests)):
+            self.context.emit(Settle("sender", "keep", span, gift.base))
+        self.context.drop_parts(gift.digests)
+        self.context.emit(Missed("the contribution came too late for its round"))
+
+    def own_norm(self, envelope: Envelope) -> float:
+        gift, message = self.member.gift, envelope.message
+        return gift.norms[message.span] if gift is not None and isinstance(message, Part) else 0.0
+
+    def lose(self, now: float, peer: str) -> None:
+        """A broken connection shortens what we wait for; nothing is decided by it."""
+        self.reducer.lose(now, peer)
+        if self.host is not None:
+            self.host.lose(now, peer)
+        waiting_for = self.member.called.host if self.member.called else None
+        if self.member.opened is not None and waiting_for == peer:
+            self.member.deadline = min(self.member.deadline, now + self.context.policy.cut_seconds)
+
+    def tick(self, now: float) -> None:
+        self.reducer.tick(now)
+        if self.host is not None:
+            self.host.tick(now)
+        self.catch_up.tick(now)
+        if self.member.tick(now):
+            self.lead(now, self.member.number)
+        self.advance(now)
+
+    def advance(self, now: float) -> None:
+        """Apply what can be applied. A peer that has caught up may be Ready."""
+        moved = self.catch_up.advance(now)
+        self.context.lagging = bool(self.log.behind) or self.catch_up.restoring
+        if moved and not self.context.lagging:
+            self.member.answer(now)
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    def receive(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
+        """What every message must pass before any role sees it."""
+        message, context = envelope.message, self.context
+        if message.at.run != context.run:
+            context.count("foreign_run")
+        elif message.at.peer != sender and not isinstance(message, FORWARDED):
+            context.count("impostor")
+        elif message.SIGNED and not context.verify(envelope):
+            context.count("bad_signature")
+        else:
+            self.dispatch(now, sender, envelope, held)
+            return
+        self.refuse(held, envelope)
+
+    def refuse(self, held: Held | None, envelope: Envelope) -> None:
+        """Let go of a payload that nobody here wants."""
+        if held is None:
+            return
+        if isinstance(envelope.message, Part):
+            self.context.refuse_part(held.digest)
+        elif held.digest not in self.context.held:
+            self.context.emit(Release("mean", (held.digest,)))
+
+    def dispatch(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
+        message = envelope.message
+        match message:
+            case Commit():
+                self.on_commit(now, sender, message)
+            case Fetch():
+                self.on_fetch(now, sender, message)
+            case Mean():
+                self.on_mean(now, sender, message, held)
+            case Bye():
+                self.context.leaving.add(sender)
+                self.lose(now, sender)
+            case _ if message.at.base == self.log.tip.head:
+                self.current(now, sender, envelope, held)
+            case _:
+                self.elsewhere(now, sender, envelope)
+                self.refuse(held, envelope)
+
+    def elsewhere(self, now: float, sender: str, envelope: Envelope) -> None:
+        """A message about another round: tell its sender what it missed, or ask for what we missed."""
+        base = envelope.message.at.base
+        if base not in self.log.index:
+            self.catch_up.ask(now, sender)
+        elif isinstance(envelope.message, TELLING):
+            self.context.count("stale")
+            self.catch_up.remind(now, sender, base)
+
+    def current(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
+        """A message about the round that is on."""
+        message, member, host = envelope.message, self.member, self.host
+        at = message.at
+        if at.lineage != self.log.tip.lineage or at.round != self.log.tip.round + 1:
+            self.context.count("misplaced")
+            self.refuse(held, envelope)
+            return
+        if self.unruly(envelope):
+            return
+        match message:
+            case Call():
+                own = (at.peer, at.incarnation) == (at.ballot.host, at.ballot.incarnation)
+                if own and member.reach(now, at.ballot):
+                    member.answer(now)
+            case Ready() if host is not None and host.ballot == at.ballot:
+                host.on_ready(now, envelope)
+            case Roster():
+                self.on_roster(now, envelope)
+            case Part():
+                self.reducer.on_part(now, sender, message, held)
+            case Reduced() if host is not None:
+                host.on_reduced(now, envelope)
+            case Propose():
+                if len(self.context.outcomes) < self.context.policy.proofs:
+                    self.context.outcomes.setdefault(message.outcome.digest, message.outcome)
+                member.on_propose(now, envelope)
+            case Vote() if host is not None:
+                commit = host.on_vote(now, envelope)
+                if commit is not None:
+                    self.context.send(self.context.audience(self.log.tip, commit.outcome.readys), commit)
+            case Lack() if host is not None:
+                host.on_lack(sender, message)
+
+    def unruly(self, envelope: Envelope) -> bool:
+        """A host's or voter's second, different message for one place is refused and kept as proof."""
+        match envelope.message:
+            case Call() | Ready() | Propose() | Vote():
+                return self.context.contradicts(envelope)
+            case Roster() as roster:
+                return self.context.contradicts(envelope, roster.attempt)
+            case Reduced() as reduced:
+                return self.context.contradicts(envelope, reduced.span)
+        return False
+
+    def on_roster(self, now: float, envelope: Envelope[Roster]) -> None:
+        roster, member, old = envelope.message, self.member, self.member.roster
+        at = roster.at
+        fault = (at.peer, at.incarnation) != (at.ballot.host, at.ballot.incarnation)
+        fault = fault or len(roster.reducers) != self.context.policy.spans
+        fault = fault or not roster.readys or max(roster.reducers) >= len(roster.readys)
+        if fault or readys_fault(self.log.tip, at.ballot, roster.readys, self.context.verify) is not None:
+            self.context.count("bad_roster")
+            return
+        if old is not None and old.message.at.ballot == at.ballot and old.message.attempt >= roster.attempt:
+            return
+        member.on_roster(now, envelope)
+        if member.roster is envelope:
+            self.reducer.on_roster(now, roster)
+
+    def on_mean(self, now: float, sender: str, mean: Mean, held: Held | None) -> None:
+        """Bytes count by digest: those a proposal or a commit names from anyone, others from their reducer once."""
+        if held is None or held.digest != mean.digest:
+            self.context.count("bad_mean")
+            return
+        proposal = self.member.proposal
+        named = {s.digest for s in proposal.message.outcome.spans} if proposal is not None else set()
+        missing = self.catch_up.missing()
+        wanted = held.digest in self.context.held or held.digest in named or held.digest in missing
+        if not wanted and not self.streams(sender, mean):
+            self.context.emit(Release("mean", (held.digest,)))
+            return
+        replayed = held.digest in missing and held.digest not in named
+        self.context.hold(held.digest, self.log.state.round + 1 if replayed else self.log.tip.round + 1)
+        self.member.vote()
+        self.advance(now)
+
+    def streams(self, sender: str, mean: Mean) -> bool:
+        """Is this the one mean of a span of the current ballot that its reducer may send unasked?"""
+        roster = self.member.roster
+        if roster is None or mean.span >= len(roster.message.reducers) or mean.at.ballot != roster.message.at.ballot:
+            return False
+        key = (mean.at.ballot, mean.span, sender)
+        reducer = roster.message.readys[roster.message.reducers[mean.span]].message.at.peer
+        if reducer != sender or key in self.streamed:
+            return False
+        self.streamed.add(key)
+        return True
+
+    def on_commit(self, now: float, sender: str, commit: Commit) -> None:
+        base, called, since = self.log.tip.head, self.member.called, self.member.called_at
+        if not self.catch_up.offer(now, sender, commit):
+            return
+        if commit.outcome.base == base and called is not None:
+            self.context.last_seconds = now - since
+        self.begin()
+        self.advance(now)
+
+    def on_fetch(self, now: float, sender: str, fetch: Fetch) -> None:
+        """Answer a question. Whoever asks and is not in the electorate becomes a visitor: the next round calls it."""
+        if not self.log.tip.votes(sender, fetch.at.incarnation):
+            self.context.visit(sender)
+            if self.host is not None:
+                self.host.invite(sender)
+        if fetch.heads:
+            self.catch_up.tell(sender, fetch.heads)
+            if fetch.heads[0] not in self.log.index:
+                self.catch_up.ask(now, sender)
+        header = self.context.header(self.log.tip, NOBODY)
+        for digest in fetch.digests:
+            if digest in self.context.held:
+                self.context.send([sender], Mean(header, 0, digest), ("mean", digest))
+        if fetch.spans and fetch.at.base == self.log.tip.head and fetch.at.ballot == self.member.called:
+            spans = [span for span in fetch.spans if span < self.context.policy.spans]
+            self.member.send_parts(spans, [sender] * self.context.policy.spans)

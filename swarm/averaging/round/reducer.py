@@ -1,0 +1,209 @@
+"""The reducer: collects the parts of its spans, averages them in roster order, encodes once, sends all the same.
+
+Per span: collecting --all or deadline--> computing --Computed--> done; the outcome settles its residual. Parts are kept
+across ballots, since members resend the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+from swarm.averaging.round import merkle
+from swarm.averaging.round.certificate import Position
+from swarm.averaging.round.context import Context
+from swarm.averaging.round.events import Compute, Computed, Held, Settle
+from swarm.averaging.round.messages import (
+    Ballot,
+    Fetch,
+    Header,
+    Mean,
+    Outcome,
+    Part,
+    Reduced,
+    Roster,
+    SpanOutcome,
+)
+from swarm.averaging.round.policy import Gathering, effective_weights
+
+
+@dataclass
+class Task:
+    """One span this peer reduces in one ballot."""
+
+    gathering: Gathering
+    senders: bytes = b""  # set once it is computing
+    digest: bytes | None = None
+    asked: bool = False
+
+
+class Reducer:
+    def __init__(self, context: Context, position: Position, owed: dict[int, int]) -> None:
+        self.context, self.position = context, position
+        self.owed = owed  # span -> round in which this peer's residual of it was last paid
+        self.parts: dict[tuple[int, str], tuple[Part, float]] = {}  # (span, sender) -> (part, norm)
+        self.roster: Roster | None = None
+        self.tasks: dict[int, Task] = {}
+        self.computed: list[tuple[Ballot, int]] = []
+
+    def on_roster(self, now: float, roster: Roster) -> None:
+        """Start collecting the spans that are mine in this ballot; what came early counts."""
+        if self.roster is not None and self.roster.at.ballot != roster.at.ballot:
+            self.tasks.clear()
+        self.roster = roster
+        mine = [r.message.at.peer == self.context.me.peer for r in roster.readys]
+        senders = {r.message.at.peer: r.message.weight for r in roster.readys if r.message.weight > 0}
+        patience = self.context.patience(roster.at.ballot.number, [r.message.bandwidth for r in roster.readys])
+        for span, reducer in enumerate(roster.reducers):
+            if not mine[reducer]:
+                if span in self.tasks and self.tasks[span].digest is None:
+                    del self.tasks[span]  # reassigned
+            elif span not in self.tasks:
+                gathering = Gathering(self.context.policy, now, senders, patience, self.context.policy.cut_factor)
+                self.tasks[span] = Task(gathering)
+                for sender in senders:
+                    if (span, sender) in self.parts:
+                        self.consider(now, span, sender)
+        self.tick(now)
+
+    def on_part(self, now: float, sender: str, part: Part, held: Held | None) -> None:
+        """Take a part whose payload the adapter holds; whether it is the one promised shows with the roster."""
+        key = (part.span, sender)
+        if held is None or held.digest != part.digest or part.span >= self.context.policy.spans:
+            self.context.count("bad_part")
+            return
+        old = self.parts.get(key)
+        if old is not None and (old[0].digest == part.digest or self.accepted(*key)):
+            self.context.refuse_part(part.digest)
+            return
+        if old is None and len(self.parts) >= self.context.policy.early_parts:
+            self.context.count("surplus_part")
+            self.context.refuse_part(part.digest)
+            return
+        if old is not None:
+            self.context.drop_parts([old[0].digest])
+        self.context.keep_parts([part.digest])
+        self.parts[key] = (part, held.norm)
+        self.consider(now, *key)
+        self.tick(now)
+
+    def accepted(self, span: int, sender: str) -> bool:
+        return span in self.tasks and sender not in self.tasks[span].gathering.missing
+
+    def consider(self, now: float, span: int, sender: str) -> None:
+        """Check a held part against its sender's signed root; a part that does not belong is let go and counted."""
+        if self.roster is None or span not in self.tasks:
+            return
+        part, _ = self.parts[span, sender]
+        for ready in self.roster.readys:
+            if ready.message.at.peer == sender and ready.message.weight > 0:
+                root, spans = ready.message.root, self.context.policy.spans
+                if merkle.belongs(root, spans, span, part.digest, part.path):
+                    self.tasks[span].gathering.arrive(now, sender)
+                    return
+        del self.parts[span, sender]
+        self.context.count("foreign_part")
+        self.context.drop_parts([part.digest])
+
+    def lose(self, now: float, peer: str) -> None:
+        for span, task in self.tasks.items():
+            if (span, peer) not in self.parts:
+                task.gathering.lose(peer)
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        for span, task in sorted(self.tasks.items()):
+            if task.senders:
+                continue
+            if task.gathering.over(now):
+                self.reduce(span, task)
+            elif now >= self.asks_at(task):
+                self.ask(span, task)
+
+    def asks_at(self, task: Task) -> float:
+        """Halfway to giving up on a sender, its part is asked for once."""
+        return math.inf if task.asked else (task.gathering.start + task.gathering.closes) / 2
+
+    def wakes(self) -> list[float]:
+        open_tasks = [task for task in self.tasks.values() if not task.senders]
+        return [at for task in open_tasks for at in (task.gathering.closes, self.asks_at(task))]
+
+    def ask(self, span: int, task: Task) -> None:
+        assert self.roster is not None
+        task.asked = True
+        header = self.context.header(self.position, self.roster.at.ballot)
+        self.context.send(sorted(task.gathering.missing), Fetch(header, spans=(span,)))
+
+    def reduce(self, span: int, task: Task) -> None:
+        """Average what came, in roster order, without what is wildly out of scale."""
+        assert self.roster is not None
+        readys = self.roster.readys
+        norms = {i: self.parts[span, r.message.at.peer][1] for i, r in enumerate(readys) if self.counts(span, i)}
+        if len(norms) > 2:
+            usual = statistics.median(norms.values())
+            wild = [i for i, norm in norms.items() if usual > 0 and norm > self.context.policy.norm_factor * usual]
+            for index in wild:
+                self.context.count("wild_part")
+                del norms[index]
+        senders = bytearray((len(readys) + 7) // 8)
+        for index in norms:
+            senders[index // 8] |= 1 << index % 8
+        task.senders = bytes(senders)
+        weights = effective_weights([r.message.weight for r in readys], self.context.policy.weight_cap)
+        parts = tuple((self.parts[span, readys[i].message.at.peer][0].digest, weights[i]) for i in sorted(norms))
+        ballot = self.roster.at.ballot
+        if parts:
+            self.context.emit(Compute(self.position.head, ballot, span, parts))
+        else:
+            header = self.context.header(self.position, ballot)
+            self.context.send([ballot.host], Reduced(header, span, b"", b""))
+
+    def counts(self, span: int, index: int) -> bool:
+        """Has the part of this roster entry come, and is it the one its root promised?"""
+        assert self.roster is not None
+        ready = self.roster.readys[index].message
+        return ready.weight > 0 and (span, ready.at.peer) in self.parts
+
+    def on_computed(self, event: Computed) -> None:
+        task = self.tasks.get(event.span)
+        self.computed.append((event.ballot, event.span))
+        if self.roster is None or task is None or self.roster.at.ballot != event.ballot:
+            return
+        task.digest = event.digest
+        self.context.hold(event.digest, self.position.round + 1)
+        header: Header = self.context.header(self.position, event.ballot)
+        members = [ready.message.at.peer for ready in self.roster.readys]
+        first = members.index(self.context.me.peer)
+        mean = self.context.seal(Mean(header, event.span, event.digest))
+        self.context.send(members[first:] + members[:first], mean, ("mean", event.digest))
+        self.context.send([event.ballot.host], Reduced(header, event.span, event.digest, task.senders))
+
+    def settle(self, outcome: Outcome | None) -> None:
+        """Adopt the residual of what was chosen and is mine, keep the others, drop those unpaid for too long."""
+        base, number = self.position.head, self.position.round + 1
+        for ballot, span in self.computed:
+            mine = outcome is not None and ballot == outcome.ballot and self.chosen(outcome, outcome.spans[span])
+            if mine:
+                self.owed[span] = number
+            self.context.emit(Settle("reducer", "adopt" if mine else "keep", span, base, ballot))
+        own = {span for ballot, span in self.computed if outcome is not None and ballot == outcome.ballot}
+        if outcome is not None:
+            for span in self.forgotten(outcome, own):
+                self.context.emit(Settle("reducer", "reset", span, base))
+        for span in [s for s, paid in self.owed.items() if number - paid >= self.context.policy.residual_rounds]:
+            del self.owed[span]
+            self.context.emit(Settle("reducer", "drop", span, base))
+        self.computed.clear()
+        self.tasks.clear()
+        self.context.drop_parts([part.digest for part, _ in self.parts.values()])
+        self.parts.clear()
+
+    def forgotten(self, outcome: Outcome, own: set[int]) -> list[int]:
+        """Spans whose chosen mean this peer made before a restart, so that their residual is lost."""
+        me, spans = self.context.me.peer, enumerate(outcome.spans)
+        return [s for s, span in spans if not span.void and s not in own and outcome.roster[span.reducer] == me]
+
+    def chosen(self, outcome: Outcome, span: SpanOutcome) -> bool:
+        ready = outcome.readys[span.reducer].message.at
+        return not span.void and (ready.peer, ready.incarnation) == (self.context.me.peer, self.context.me.incarnation)
