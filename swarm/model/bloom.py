@@ -1,0 +1,109 @@
+"""transformers' BLOOM, built from the manifest: architecture, and where its weights start.
+
+The architecture is made without weights ("meta" device) and filled from a flat vector, so torch's own initialisation,
+which differs between CPUs, is never seen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BloomConfig, BloomForCausalLM
+
+from swarm.errors import CheckpointError, ConfigError, IncompatibleError, NetworkError
+from swarm.model.initial import initial_vector, vector_digest
+from swarm.model.layout import Layout
+from swarm.schema import ModelSpec
+
+
+def bloom_config(spec: ModelSpec) -> BloomConfig:
+    """transformers' configuration of the manifest's architecture. `seq_length` is informative: ALiBi has no limit."""
+    return BloomConfig(
+        vocab_size=spec.vocab_size,
+        hidden_size=spec.hidden_size,
+        n_layer=spec.layers,
+        n_head=spec.heads,
+        layer_norm_epsilon=spec.layer_norm_epsilon,
+        initializer_range=spec.initializer_range,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        use_cache=False,
+        seq_length=spec.sequence_length,
+    )
+
+
+def model_from_vector(spec: ModelSpec, vector: np.ndarray, device: str | torch.device = "cpu") -> BloomForCausalLM:
+    """The model with the weights of a (size,) float32 vector, on `device`, in training mode."""
+    with torch.device("meta"):
+        model = BloomForCausalLM(bloom_config(spec))
+    model.to_empty(device=device)
+    model.tie_weights()
+    Layout.of(spec).scatter(vector, model)
+    return model.train()
+
+
+def build_model(spec: ModelSpec, device: str | torch.device = "cpu") -> BloomForCausalLM:
+    """The model at the start of a run."""
+    return model_from_vector(spec, starting_vector(spec), device)
+
+
+def starting_vector(spec: ModelSpec) -> np.ndarray:
+    """The (size,) float32 vector a run starts from. IncompatibleError if it is not what `initial_digest` says."""
+    vector = initial_vector(spec) if spec.initial_checkpoint is None else load_vector(spec, spec.initial_checkpoint)
+    if spec.initial_digest is not None and (found := vector_digest(vector)) != spec.initial_digest:
+        source = spec.initial_checkpoint or f"initial_seed {spec.initial_seed}"
+        raise IncompatibleError(
+            f"initial weights from {source} have digest {found[:16]} here, {spec.initial_digest[:16]} in the manifest; "
+            "the checkpoint or this version of bloomswarm is another one: take the manifest's"
+        )
+    return vector
+
+
+def load_vector(spec: ModelSpec, source: str) -> np.ndarray:
+    """The weights of an existing BLOOM as a flat vector: a transformers folder, our checkpoint, or "name@revision"."""
+    if (Path(source) / "checkpoint.json").is_file():
+        from swarm.checkpoint import load
+
+        checkpoint = load(Path(source))
+        _require_same_shape(spec, bloom_config(checkpoint.spec), source)
+        return checkpoint.state.parameters
+    model = _from_transformers(source)
+    _require_same_shape(spec, model.config, source)
+    return Layout.of(spec).gather(model)
+
+
+def _from_transformers(source: str) -> BloomForCausalLM:
+    name, _, revision = source.partition("@")
+    name, options = (source, {}) if Path(source).exists() else (name, {"revision": revision or "main"})
+    try:
+        config = BloomConfig.from_pretrained(name, **options)
+        if config.model_type != "bloom":
+            raise ConfigError(f"model.initial_checkpoint {source} is a {config.model_type} model; name a BLOOM model")
+        return BloomForCausalLM.from_pretrained(name, dtype=torch.float32, use_safetensors=True, **options)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        if Path(source).exists():
+            raise CheckpointError(f"{source} holds no model that transformers loads: {reason}") from error
+        raise NetworkError(f"model {name} could not be had from the Hub: {reason}; check name and network") from error
+
+
+def _require_same_shape(spec: ModelSpec, found: Any, source: str) -> None:
+    wanted = bloom_config(spec)
+    names = {
+        "vocab_size": "vocab_size",
+        "hidden_size": "hidden_size",
+        "n_layer": "layers",
+        "n_head": "heads",
+        "layer_norm_epsilon": "layer_norm_epsilon",
+        "apply_residual_connection_post_layernorm": "residual after layer norm",
+    }
+    other = [
+        f"{ours} {getattr(wanted, theirs)} here, {getattr(found, theirs)} there"
+        for theirs, ours in names.items()
+        if getattr(wanted, theirs) != getattr(found, theirs)
+    ]
+    if other:
+        raise ConfigError(f"model differs from {source}: {'; '.join(other)}; use that model's values")

@@ -1,0 +1,122 @@
+"""The gradient of many micro-batches, summed where the model lives, handed over as one flat vector.
+
+A sample weighs one, however many of its tokens are predicted: the loss of a sample is the mean over its tokens, the
+contribution is the mean over samples. So the result does not depend on how samples are cut into micro-batches or spread
+over peers, except for rounding.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from transformers import BloomForCausalLM
+
+from swarm.averaging.averager import Contribution
+from swarm.errors import RunFailedError
+from swarm.model.layout import Layout
+
+Precision = Literal["float32", "bfloat16"]
+IGNORED = -100  # label of a token that is not predicted, as in torch
+
+
+class Ref(Protocol):
+    """Where a sample comes from; only its language matters here."""
+
+    @property
+    def language(self) -> str: ...
+
+
+class TrainingBatch(Protocol):
+    """input_ids, labels: (b, s) int64, numpy or torch; labels are shifted here, IGNORED is no prediction; refs: b."""
+
+    @property
+    def input_ids(self) -> Any: ...
+    @property
+    def labels(self) -> Any: ...
+    @property
+    def refs(self) -> Sequence[Ref]: ...
+
+
+class GradientAccumulator:
+    """Sums gradients over `add`, on the model's device; counts samples, tokens and losses until `reset`."""
+
+    def __init__(self, model: BloomForCausalLM, layout: Layout, *, precision: Precision = "float32") -> None:
+        """Weights and sums stay float32; "bfloat16" only computes in it (torch's autocast)."""
+        self.model = model
+        self.layout = layout
+        self.precision = precision
+        self.device = model.device
+        self.samples = 0
+        self.loss_sum = 0.0
+        self.languages: Counter[str] = Counter()  # samples by language
+        self.tokens: Counter[str] = Counter()  # input tokens by language
+        self._sum = torch.zeros(layout.size, dtype=torch.float32, device=self.device)
+        parameters = dict(model.named_parameters())
+        for tensor in layout.tensors:  # autograd then adds into the flat vector by itself
+            parameters[tensor.name].grad = self._sum[tensor.slice].view(tensor.shape)
+
+    def add(self, batch: TrainingBatch) -> float:
+        """Forward and backward of one micro-batch; its mean loss, nats a token. RunFailedError if not finite."""
+        ids, labels = (torch.as_tensor(part).to(self.device) for part in (batch.input_ids, batch.labels))
+        with self._computing():
+            logits = self.model(input_ids=ids, use_cache=False).logits  # (b, s, vocabulary)
+        losses = sample_losses(logits, labels)
+        loss = float(losses.detach().sum())
+        if not np.isfinite(loss):
+            raise RunFailedError(
+                f"the loss of a micro-batch is {loss}: training diverged or this device computes wrongly; "
+                "try --device cpu, or a lower learning rate"
+            )
+        losses.sum().backward()
+        self.samples += len(ids)
+        self.loss_sum += loss
+        for ref in batch.refs:
+            self.languages[ref.language] += 1
+            self.tokens[ref.language] += ids.shape[1]
+        return loss / len(ids)
+
+    def contribution(self, *, staleness: int = 0) -> Contribution:
+        """The mean gradient over all samples since `reset`, as a new vector; weight 0 without any.
+
+        RunFailedError names the first tensor with a value that is not finite.
+        """
+        vector = self._sum.cpu().numpy() / np.float32(max(1, self.samples))
+        finite = np.isfinite(vector)
+        if not finite.all():
+            name = self.layout.tensor_at(int(finite.argmin())).name
+            raise RunFailedError(
+                f"the gradient of {name} is not finite: training diverged or this device computes wrongly; "
+                "try --device cpu, or a lower learning rate"
+            )
+        return Contribution(vector, weight=float(self.samples), samples=self.samples, staleness=staleness)
+
+    @property
+    def mean_loss(self) -> float | None:
+        """Nats a token over all samples since `reset`; None without any."""
+        return self.loss_sum / self.samples if self.samples else None
+
+    def reset(self) -> None:
+        """Forget everything: the next step begins."""
+        self._sum.zero_()
+        self.samples, self.loss_sum = 0, 0.0
+        self.languages.clear()
+        self.tokens.clear()
+
+    def _computing(self) -> AbstractContextManager[Any]:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def sample_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """(b,) mean cross-entropy of each sample in nats a token: logits[:, i] predicts labels[:, i + 1]."""
+    targets = labels[:, 1:]
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
+    ).view(targets.shape)
+    return losses.sum(dim=1) / (targets != IGNORED).sum(dim=1).clamp(min=1)
