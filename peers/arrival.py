@@ -1,0 +1,74 @@
+"""Arriving in a run: the manifest and the tokenizer from the swarm, each checked against the link, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from peers.run_folder import RunFolder
+from swarm.errors import IncompatibleError, NetworkError, SwarmError
+
+if TYPE_CHECKING:
+    from swarm.link import Link
+    from swarm.manifest import SignedManifest
+    from swarm.network.host import Network
+
+HANDLER = "manifest"
+
+
+def arrive(
+    network: Network, link: Link, folder: RunFolder, agree: Callable[[SignedManifest], None]
+) -> tuple[SignedManifest, bytes]:
+    """The run's signed manifest and tokenizer.json, from this folder or the swarm; asks `agree` the first time.
+
+    Offers both to others afterwards: every peer is a door. LinkError, ConfigError, IncompatibleError, NetworkError.
+    """
+    known = folder.has_manifest()
+    signed = folder.manifest() if known else ask_for_manifest(network, link)
+    if known and signed.digest != link.digest:
+        raise IncompatibleError(
+            f"{folder.path} holds the run {signed.digest[:16]}, the link is of {link.digest[:16]}; "
+            "use another --dir for another run"
+        )
+    if not known:
+        agree(signed)
+    tokenizer = folder.tokenizer() if known else ask_for_tokenizer(network, signed)
+    folder.write(signed.to_json(), tokenizer)
+    offer(network, signed, tokenizer)
+    return signed, tokenizer
+
+
+def offer(network: Network, signed: SignedManifest, tokenizer: bytes) -> None:
+    """Let newcomers have what they need: the signed manifest, and the tokenizer by its digest."""
+    answer = signed.to_json()
+
+    async def give(peer_id: str, request: bytearray) -> bytes:
+        return answer
+
+    network.handle(HANDLER, give, limit_bytes=64)
+    network.serve(str(signed.manifest.tokenizer.digest), tokenizer)
+
+
+def ask_for_manifest(network: Network, link: Link) -> SignedManifest:
+    """From any peer of the link: whoever gives it, it must hash to the link's digest and bear its owner's signature."""
+    from swarm.manifest import MAX_MANIFEST_BYTES, SignedManifest
+
+    causes = []
+    for address in link.peers:
+        peer_id = address.rsplit("/", 1)[-1]
+        try:
+            data = network.call(peer_id, HANDLER, b"", limit_bytes=2 * MAX_MANIFEST_BYTES)
+            return SignedManifest.from_json(bytes(data), f"the manifest from {peer_id[-6:]}").expect(link.digest)
+        except NetworkError as error:
+            causes.append(str(error))
+        except IncompatibleError:
+            raise
+        except SwarmError as error:
+            causes.append(str(error))
+    raise NetworkError(f"no peer of the link gave the run's manifest: {'; '.join(causes)}")
+
+
+def ask_for_tokenizer(network: Network, signed: SignedManifest) -> bytes:
+    from swarm.tokenizer import MAX_TOKENIZER_BYTES
+
+    return network.fetch(str(signed.manifest.tokenizer.digest), MAX_TOKENIZER_BYTES)

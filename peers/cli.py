@@ -1,0 +1,94 @@
+"""The command line: one lazily imported module per command, and the one place where errors become exit codes.
+
+A command's module is imported only when that command is named, so `bloomswarm --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from swarm import __version__
+from swarm.errors import INTERRUPTED, ResourceError, SwarmError
+
+COMMANDS = {
+    "demo": ("peers.demo", "Train a whole swarm on this machine and show the result."),
+    "create": ("peers.create", "Create a run: keys, tokenizer, signed manifest."),
+    "seed": ("peers.seed", "Serve a run to newcomers and print its join link."),
+    "join": ("peers.join", "Train with a run, given its link."),
+    "eval": ("peers.evaluate", "Loss and bits per byte of a checkpoint, per language."),
+    "export": ("peers.export", "Turn a checkpoint into a transformers folder."),
+    "identity": ("peers.identity", "Show the key that this machine signs with."),
+}
+
+
+class LazyGroup(click.Group):
+    """Subcommands by name; the module of one is imported when it is called or its own help is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(COMMANDS[name][0]).command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="bloomswarm")
+def bloomswarm() -> None:
+    """Train one open, multilingual language model together, peer to peer.
+
+    \b
+    bloomswarm demo                          a whole swarm on this machine, in minutes
+    bloomswarm create configs/tiny.toml --dir my-run
+    bloomswarm seed my-run                   prints the link that others join with
+    bloomswarm join 'bloomswarm:...'         train
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; every expected failure is one line on standard error and a documented exit code."""
+    try:
+        bloomswarm.main(args=arguments, standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        name = error.ctx.command_path if error.ctx else "bloomswarm"
+        fail(f"{error.format_message()} (see `{name} --help`)", 2)
+    except click.ClickException as error:
+        fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        fail("interrupted", INTERRUPTED)
+    except SwarmError as error:
+        fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say
+        sys.exit(0)
+    except OSError as error:
+        fail(describe_os_error(error), ResourceError.exit_code)
+
+
+def describe_os_error(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}: free some space or choose another folder with --dir"
+    return f"{(error.strerror or str(error)).lower()}{where}: check that the path exists and that you may use it"
+
+
+def fail(message: Any, code: int) -> None:
+    print("bloomswarm: " + " ".join(str(message).split()), file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What a running peer says: one event at a time, as plain words for a person or one JSON object a line for a program.
+
+The last 200 are also kept in the peer's folder (`events.jsonl`), so that a bug report can hold what led up to it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+KEPT = 200
+
+
+class Events:
+    """Writes events to `stream` and to `folder/events.jsonl`. `form` is "plain" or "json"."""
+
+    def __init__(
+        self,
+        form: str = "plain",
+        folder: Path | None = None,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.form = form
+        self.stream = stream or sys.stdout
+        self.path = folder / "events.jsonl" if folder else None
+        self.recent: deque[str] = deque(maxlen=KEPT)
+        self.clock = clock
+        self.written = 0
+
+    def __call__(self, event: str, words: str, **values: Any) -> None:
+        """`words` is the sentence for a person; `values` are what a program reads."""
+        record = json.dumps({"time": round(self.clock(), 3), "event": event, "words": words, **values}, sort_keys=True)
+        self.recent.append(record)
+        self._keep(record)
+        line = record if self.form == "json" else f"{time.strftime('%H:%M:%S', time.localtime(self.clock()))} {words}"
+        print(line, file=self.stream, flush=True)
+
+    def _keep(self, record: str) -> None:
+        if self.path is None:
+            return
+        self.written += 1
+        if self.written % KEPT == 1:  # rewrite now and then, append in between: the file never grows without bound
+            self.path.write_text("".join(line + "\n" for line in self.recent), encoding="utf-8")
+        else:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(record + "\n")

@@ -1,0 +1,61 @@
+"""A run's folder, as `create` makes it: manifest.json, tokenizer.json, owner.pem, and the last link."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swarm.canonical import digest
+from swarm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from swarm.manifest import SignedManifest
+
+MANIFEST, TOKENIZER, LINK = "manifest.json", "tokenizer.json", "link"
+
+
+class RunFolder:
+    """Reads and checks the files of one run. Peers keep the same two files in their own folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def manifest(self) -> SignedManifest:
+        from swarm.manifest import SignedManifest
+
+        return SignedManifest.from_json(self._read(MANIFEST), str(self.path / MANIFEST))
+
+    def tokenizer(self) -> bytes:
+        """tokenizer.json's bytes. ConfigError where they are not the manifest's."""
+        data = self._read(TOKENIZER)
+        expected = self.manifest().manifest.tokenizer.digest
+        if digest(data) != expected:
+            raise ConfigError(f"{self.path / TOKENIZER} was changed: it is not the manifest's {str(expected)[:16]}")
+        return data
+
+    def has_manifest(self) -> bool:
+        return (self.path / MANIFEST).is_file() and (self.path / TOKENIZER).is_file()
+
+    def write(self, manifest: bytes, tokenizer: bytes) -> None:
+        write_atomically(self.path / TOKENIZER, tokenizer)
+        write_atomically(self.path / MANIFEST, manifest)
+
+    def write_link(self, link: str) -> None:
+        write_atomically(self.path / LINK, link.encode() + b"\n")
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            raise ConfigError(f"{self.path} holds no {name}: name the folder that `bloomswarm create` made") from None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """All of `data` or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.tmp")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""One peer's training: gradients until the swarm has its batch, one round, one identical update, again.
+
+The loop is the description. How a gradient is made, how rounds work, how a lagging peer catches up and what is reported
+live behind the nouns it uses; `peers/wiring.py` picks them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from swarm.averaging.averager import Averaged, Averager, Contribution, Missed, Outcome
+
+
+class Work(Protocol):
+    """Makes this peer's contribution to a step, until the averager says that the batch is full."""
+
+    def contribution(self, step: int, averager: Averager) -> Contribution: ...
+
+    def update(self) -> None:
+        """The parameters changed: load them into the model."""
+        ...
+
+
+class State(Protocol):
+    """The shared state."""
+
+    step: int
+
+    def apply(self, outcome: Averaged) -> None: ...
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one turn of the loop did. Seconds are wall time: computing, in the round, and applying its outcome."""
+
+    step: int
+    outcome: Outcome
+    samples: int
+    compute_seconds: float
+    average_seconds: float
+    apply_seconds: float
+
+
+@dataclass
+class Trainer:
+    """`catch_up` brings the state to the swarm's step after a missed round; `leaving` ends the loop at a boundary."""
+
+    state: State
+    work: Work
+    averager: Averager
+    last_step: int
+    catch_up: Callable[[Missed], None]
+    report: Callable[[StepReport], None]
+    leaving: Callable[[], object]
+    clock: Callable[[], float] = time.perf_counter
+
+    def run(self) -> None:
+        """Train until the state is at `last_step` or this peer is leaving."""
+        while self.state.step < self.last_step and not self.leaving():
+            began = self.clock()
+            contribution = self.work.contribution(self.state.step, self.averager)
+            computed = self.clock()
+            outcome = self.averager.average(self.state.step, contribution)
+            averaged = self.clock()
+            match outcome:
+                case Averaged():
+                    self.state.apply(outcome)
+                    self.work.update()
+                case Missed():
+                    self.catch_up(outcome)
+            applied = self.clock()
+            seconds = (computed - began, averaged - computed, applied - averaged)
+            self.report(StepReport(self.state.step, outcome, contribution.samples, *seconds))

@@ -1,0 +1,52 @@
+"""The work of one peer: micro-batches of its own samples, added up until the swarm has its batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from swarm.averaging.averager import Averager, Contribution
+from swarm.data.batches import Batches
+from swarm.model.gradient import GradientAccumulator
+from swarm.state import SharedState
+
+
+class GradientWork:
+    """`Work` in gradient mode: the mean gradient over this peer's samples of a step.
+
+    `tell(samples)` is called after each micro-batch, so that others can know how far the batch is.
+    """
+
+    def __init__(
+        self,
+        state: SharedState,
+        accumulator: GradientAccumulator,
+        batches: Batches,
+        micro_batch: int,
+        tell: Callable[[int], None],
+    ) -> None:
+        self.state = state
+        self.accumulator = accumulator
+        self.batches = batches
+        self.micro_batch = micro_batch
+        self.tell = tell
+        self.loss: float | None = None
+        self.tokens: Counter[str] = Counter()
+
+    def contribution(self, step: int, averager: Averager) -> Contribution:
+        """Accumulate until the averager says that the batch is full; nothing at all where an outcome already waits."""
+        self.accumulator.reset()
+        self.batches.begin(step, averager.roster())
+        while not averager.due(step, self.accumulator.samples):
+            self.accumulator.add(self.batches.next(self.micro_batch))
+            self.tell(self.accumulator.samples)
+        self.loss = self.accumulator.mean_loss
+        self.tokens = Counter(self.accumulator.tokens)
+        if self.accumulator.samples == 0:
+            return Contribution(np.empty(0, dtype=np.float32), weight=0.0, samples=0)
+        return self.accumulator.contribution()
+
+    def update(self) -> None:
+        self.state.layout.scatter(self.state.parameters, self.accumulator.model)
