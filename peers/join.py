@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 @click.option("--announce", multiple=True, help="Multiaddress to tell others, if they cannot see the one above.")
 @click.option("--metrics-port", type=int, help="On loopback; 0: any free one  [default: 0]")
 @click.option("--no-metrics", is_flag=True, help="Serve no metrics.")
-@click.option("--checkpoint-every", type=int, help="Steps between checkpoints  [default: 20]")
 @click.option("--wait-for", type=click.IntRange(1, 1000), default=1, help="Peers to wait for before the first step.")
 @click.option("--log-format", type=click.Choice(["plain", "json"]), help="[default: plain]")
 def command(link: str, yes: bool, settings: Path | None, wait_for: int, no_metrics: bool, **flags: Any) -> None:

@@ -157,13 +157,17 @@ class TrainingSpec(Strict):
     steps: int = Field(ge=1, le=100_000_000)
     global_batch: int = Field(ge=1, le=1_000_000)  # samples (sequences) in one global step
     validation_sequences: int = Field(default=8, ge=1, le=100_000)  # per language, in `eval` and `demo`
+    checkpoint_every: int = Field(default=8, ge=1, le=64)  # steps; at these the swarm certifies the whole state
 
 
 class AveragingSpec(Strict):
-    algorithm: str = Field(default="hivemind", pattern=r"^[a-z][a-z0-9-]{0,31}$")  # see swarm/averaging
+    algorithm: str = Field(default="round", pattern=r"^[a-z][a-z0-9-]{0,31}$")  # see swarm/averaging
     codec: str = Field(
         default="int8-block@1", pattern=r"^[a-z][a-z0-9-]{0,31}@[0-9]{1,4}$"
     )  # see swarm/averaging/codec
+    aggregator: str = Field(
+        default="weighted-mean@1", pattern=r"^[a-z][a-z0-9-]{0,31}@[0-9]{1,4}$"
+    )  # see swarm/averaging/aggregator
     span_size: int = Field(default=2**18, ge=2**10, le=2**24)
     quorum: Literal["majority", "two-thirds"] = "majority"
     weight_cap: float = Field(default=0.5, gt=0, le=1)

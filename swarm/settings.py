@@ -28,7 +28,6 @@ class Settings(Strict):
     micro_batch: int | None = Field(default=None, ge=1, le=65_536)  # samples at once; None: what fits
     threads: int | None = Field(default=None, ge=1, le=1024)  # CPU threads for arithmetic; None: torch's choice
     steps: int | None = Field(default=None, ge=1)  # leave after this many; None: stay to the end of the run
-    checkpoint_every: int = Field(default=20, ge=1)  # steps
     keep_checkpoints: int = Field(default=3, ge=1, le=10_000)
 
     listen: tuple[str, ...] = Field(default=("/ip4/0.0.0.0/tcp/0",), min_length=1, max_length=MAX_ADDRESSES)

@@ -76,9 +76,9 @@ def test_the_digest_is_pinned(manifest: Manifest) -> None:
         update={"owner": "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN", "version": "0.1.0"}
     )
     assert fixed.canonical().startswith(
-        b'{"averaging":{"algorithm":"hivemind","codec":"int8-block@1","quorum":"majority"'
+        b'{"averaging":{"aggregator":"weighted-mean@1","algorithm":"round","codec":"int8-block@1","quorum":"majority"'
     )
-    assert fixed.digest == "4a99abd44cade0c36cfe7cd1234801032b127ed65fce543d8384d0abcba53534"
+    assert fixed.digest == "79a097d89d43984ffde7f056a0e0aa960bc22e8dc4be52b2ab88e7709d507656"
 
 
 def test_signed_sent_and_read_again(signed: SignedManifest) -> None:
