@@ -55,7 +55,7 @@ def offers(network: Network, donors: Sequence[str]) -> list[tuple[int, str, str,
             offer = json.loads(network.call(donor, HANDLER, b"", timeout_seconds=20.0, limit_bytes=LIMIT_BYTES))
             found.append((int(offer["step"]), donor, str(offer["digest"]), int(offer["size"])))
         except (SwarmError, ValueError, KeyError, TypeError):
-            network.rejected()["offer"] += 1
+            network.reject("offer")
     return sorted(found, reverse=True)
 
 

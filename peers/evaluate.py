@@ -24,15 +24,17 @@ def command(
     checkpoint: Path, data: Path | None, against: str | None, limit: int | None, samples: int, as_json: bool
 ) -> None:
     """Loss and bits per byte of CHECKPOINT per language (bits per byte compare fairly between tokenizers)."""
-    from peers.wiring import Evaluation
+    from peers.evaluation import Evaluation
+    from peers.terminal import passing
 
-    evaluation = Evaluation(checkpoint, data=data, limit=limit)
-    languages = evaluation.languages(checkpoint)
-    if against is not None:
-        other = evaluation.languages(None if against == "initial" else Path(against))
-        for language, row in languages.items():
-            row["against"] = other[language]
-    written = evaluation.sentences(checkpoint, samples)
+    with passing() as say:
+        evaluation = Evaluation(checkpoint, data=data, limit=limit, say=say)
+        languages = evaluation.languages()
+        if against is not None:
+            other = evaluation.against(against)
+            for language, row in languages.items():
+                row["against"] = other[language]
+        written = evaluation.sentences(samples)
     if as_json:
         click.echo(json.dumps({"languages": languages, "samples": written}, sort_keys=True, ensure_ascii=False))
     else:

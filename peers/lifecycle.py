@@ -17,13 +17,14 @@ from swarm.tied import tied
 class Leave:
     """Set by the first SIGINT or SIGTERM; a second one ends the process at once.
 
-    `on_leave` runs once in the signal handler's thread, to unblock what waits. `code` is the exit code to end with.
+    `on_leave` runs once, in a thread of its own, to unblock what waits. `reason` says what made us leave, if it was not
+    a signal.
     """
 
     def __init__(self, on_leave: Callable[[], None] | None = None) -> None:
         self.event = threading.Event()
         self.on_leave = on_leave
-        self.signal: int | None = None
+        self.reason: str | None = None
 
     def __enter__(self) -> Leave:
         self.previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -39,7 +40,15 @@ class Leave:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.event.is_set():
             raise SystemExit(128 + number)
-        self.signal = number
+        self._begin()
+
+    def now(self, reason: str) -> None:
+        """Leave because something broke that this process cannot do without."""
+        if not self.event.is_set():
+            self.reason = reason
+            self._begin()
+
+    def _begin(self) -> None:
         self.event.set()
         if self.on_leave is not None:
             threading.Thread(target=self.on_leave, name="leave", daemon=True).start()

@@ -1,8 +1,9 @@
-"""Tell the swarm how far this peer is, and read how far the others are: signed, expiring records in the DHT."""
+"""Tell the swarm how far this peer is, and hear how far the others are: signed, expiring records in the DHT."""
 
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from swarm import __version__
@@ -13,19 +14,21 @@ if TYPE_CHECKING:
 
 KIND = "progress"
 LIFETIME_SECONDS = 30.0
-REPEAT_SECONDS = 3.0
+REPEAT_SECONDS = 3.0  # between two records that say the same
+SHORTEST_SECONDS = 0.25  # between any two turns: what changes more often is told at the next one
 
 
 class Progress:
-    """Publishes the last thing told, at once and again every few seconds, from a thread of its own."""
+    """Publishes what was told last and reads what others told, from a thread of its own. Use as a context manager."""
 
     def __init__(self, network: Network, role: str) -> None:
         self.network = network
         self.role = role
         self.values: dict[str, Any] = {}
+        self.heard: dict[str, ProgressRecord] = {}
         self.changed = threading.Event()
         self.closed = threading.Event()
-        self.thread = threading.Thread(target=self._publish, name="progress", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
     def __enter__(self) -> Progress:
         self.thread.start()
@@ -37,34 +40,52 @@ class Progress:
         self.thread.join(5)
 
     def tell(self, **values: Any) -> None:
-        """Fields of `ProgressRecord`; those not named keep their last value."""
+        """Fields of `ProgressRecord`; those not named keep their last value. Returns at once."""
         self.values = {**self.values, **values}
         self.changed.set()
 
-    def _publish(self) -> None:
+    def records(self) -> dict[str, ProgressRecord]:
+        """The last valid record of every live peer, ours too, by peer id. What they claim is a hint, never proof."""
+        return self.heard
+
+    def trainers(self) -> dict[str, ProgressRecord]:
+        """Those of them that train and are not about to leave."""
+        return {
+            peer: record
+            for peer, record in self.heard.items()
+            if record.role == "trainer" and record.state not in ("leaving", "finished")
+        }
+
+    def _run(self) -> None:
         from swarm.errors import NetworkError
-        from swarm.records import ProgressRecord
 
         while not self.closed.is_set():
             self.changed.wait(REPEAT_SECONDS)
             self.changed.clear()
-            if not self.values:
-                continue
-            record = ProgressRecord(role=self.role, version=__version__, **self.values)
+            began = time.monotonic()
             try:
-                self.network.publish(KIND, record.to_bytes(), LIFETIME_SECONDS)
+                self._turn()
             except NetworkError:
                 self.closed.wait(REPEAT_SECONDS)  # nobody to tell right now; the next turn tries again
+            self.closed.wait(max(0.0, SHORTEST_SECONDS - (time.monotonic() - began)))
+
+    def _turn(self) -> None:
+        from swarm.records import ProgressRecord
+
+        if self.values:
+            record = ProgressRecord(role=self.role, version=__version__, **self.values)
+            self.network.publish(KIND, record.to_bytes(), LIFETIME_SECONDS)
+        self.heard = read_progress(self.network)
 
 
 def read_progress(network: Network) -> dict[str, ProgressRecord]:
-    """The latest valid record of every live peer, by peer id. What they claim is a hint, never proof."""
+    """The latest valid record of every live peer, by peer id; malformed ones are counted and left out."""
     from swarm.records import ProgressRecord, RecordError
 
     found = {}
     for record in network.read(KIND):
         try:
             found[record.peer_id] = ProgressRecord.from_bytes(record.payload)
-        except RecordError:
-            network.rejected("record")
+        except RecordError as error:
+            network.reject(error.reason)
     return found

@@ -66,13 +66,13 @@ def serve(run: Path, listen: tuple[str, ...], announce: tuple[str, ...], peers: 
 
 def watch(network: Network, steps: int, events: Events, leave: Leave) -> None:
     """Say one line whenever the swarm's step changes, until told to leave."""
-    from peers.progress import Progress, read_progress
+    from peers.progress import Progress
 
     last = -1
     with Progress(network, role="seed") as progress:
         progress.tell(step=0, state="serving")
         while not leave.event.wait(LOOK_SECONDS):
-            last = say_step(read_progress(network), steps, last, events)
+            last = say_step(progress.records(), steps, last, events)
 
 
 def say_step(records: dict[str, ProgressRecord], steps: int, last: int, events: Events) -> int:

@@ -16,7 +16,8 @@ from swarm.state import SharedState
 class GradientWork:
     """`Work` in gradient mode: the mean gradient over this peer's samples of a step.
 
-    `tell(samples)` is called after each micro-batch, so that others can know how far the batch is.
+    `tell(samples)` is called after each micro-batch, so that others can know how far the batch is. `leaving` ends the
+    accumulation early: what is there is then contributed.
     """
 
     def __init__(
@@ -26,12 +27,14 @@ class GradientWork:
         batches: Batches,
         micro_batch: int,
         tell: Callable[[int], None],
+        leaving: Callable[[], object] = bool,
     ) -> None:
         self.state = state
         self.accumulator = accumulator
         self.batches = batches
         self.micro_batch = micro_batch
         self.tell = tell
+        self.leaving = leaving
         self.loss: float | None = None
         self.tokens: Counter[str] = Counter()
 
@@ -39,7 +42,7 @@ class GradientWork:
         """Accumulate until the averager says that the batch is full; nothing at all where an outcome already waits."""
         self.accumulator.reset()
         self.batches.begin(step, averager.roster())
-        while not averager.due(step, self.accumulator.samples):
+        while not averager.due(step, self.accumulator.samples) and not self.leaving():
             self.accumulator.add(self.batches.next(self.micro_batch))
             self.tell(self.accumulator.samples)
         self.loss = self.accumulator.mean_loss

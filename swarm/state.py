@@ -123,6 +123,13 @@ class SharedState:
         """SHA-256 of the parameters alone, in hex: what two peers compare, and `initial_digest` at step 0."""
         return vector_digest(self.parameters)
 
+    def adopt(self, other: SharedState) -> None:
+        """Become `other`, in place: whoever holds our vectors sees the new values."""
+        assert other.layout.size == self.layout.size, (other.layout.size, self.layout.size)
+        for mine, theirs in zip(self.vectors, other.vectors, strict=True):
+            np.copyto(mine, theirs)
+        self.step, self.samples = other.step, other.samples
+
     def copy(self) -> SharedState:
         """A snapshot that later updates do not touch."""
         copies = [vector.copy() for vector in self.vectors]

@@ -71,7 +71,7 @@ class Demo:
             name = f"peer-{number}"
             arguments = ["join", link, "--yes", "--dir", str(self.folder / name), "--log-format", "json"]
             arguments += ["--listen", "/ip4/127.0.0.1/tcp/0", "--threads", str(threads)]
-            arguments += ["--expect", str(self.peers), "--cache", str(self.folder / "cache")]
+            arguments += ["--wait-for", str(self.peers), "--cache", str(self.folder / "cache")]
             if self.data:
                 arguments += ["--data", str(self.data)]
             self.followed.append(Followed(name, arguments, self.folder / "logs" / f"{name}.log"))

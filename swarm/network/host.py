@@ -73,6 +73,7 @@ class Network:
         self._resources = contextlib.AsyncExitStack()
         self._closing = False
         self._validator = Validator(identity, run_digest, kinds)
+        self._refused: Counter[str] = Counter()
 
     @property
     def peer_id(self) -> str:
@@ -236,9 +237,13 @@ class Network:
         """Ids of the peers with an open connection."""
         return sorted({str(info.peer_id) for info in self.run(self._p2p.list_peers(), DHT_SECONDS)})
 
+    def reject(self, reason: str) -> None:
+        """Count something that a stranger sent and that did not pass a check further up."""
+        self._refused[reason] += 1
+
     def rejected(self) -> Counter[str]:
         """What strangers did wrong and was refused, by reason."""
-        return self._validator.rejected + self.streams.rejected + self.blobs.rejected
+        return self._refused + self._validator.rejected + self.streams.rejected + self.blobs.rejected
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 

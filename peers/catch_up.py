@@ -1,0 +1,65 @@
+"""Coming back to the swarm's step: the state of a peer that is there, checked, in place of our own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from peers.donor import download
+from swarm.errors import NetworkError, SwarmError
+from swarm.sizing import show_bytes
+from swarm.state_file import file_size, state_from_bytes
+
+if TYPE_CHECKING:
+    from peers.reporter import Reporter
+    from swarm.averaging.averager import Missed
+    from swarm.manifest import Manifest
+    from swarm.network.host import Network
+    from swarm.records import ProgressRecord
+    from swarm.state import SharedState
+
+
+class CatchUp:
+    """Called by the trainer after a missed round. `lock` is held while the state changes."""
+
+    def __init__(
+        self, network: Network, manifest: Manifest, state: SharedState, lock: threading.Lock, reporter: Reporter
+    ) -> None:
+        self.network, self.manifest, self.state = network, manifest, state
+        self.lock, self.reporter = lock, reporter
+
+    def __call__(self, missed: Missed) -> None:
+        """Where the swarm went on without us, take its state; else there is nothing to do."""
+        if missed.behind:
+            self.take(self.reporter.progress.trainers())
+
+    def at_start(self, live: Mapping[str, ProgressRecord]) -> bool:
+        """Before the first step of a peer that comes to a running swarm. True where the state was replaced."""
+        return self.take(live)
+
+    def take(self, live: Mapping[str, ProgressRecord]) -> bool:
+        """Download the newest state from peers that are further than we are. False where none is, or none gives it."""
+        ahead = {peer: record.step for peer, record in live.items() if record.step > self.state.step}
+        donors = sorted((peer for peer in ahead if peer != self.network.peer_id), key=lambda peer: -ahead[peer])
+        if not donors:
+            return False
+        self.reporter.state("downloading")
+        try:
+            data = download(self.network, donors, file_size(self.manifest), self._progress)
+            state = state_from_bytes(self.manifest, data)
+        except (NetworkError, SwarmError) as error:
+            self.reporter.download(completed=False)
+            self.reporter.note(f"The swarm's state could not be had yet: {error}")
+            return False
+        finally:
+            self.reporter.state("training")
+        with self.lock:
+            self.state.adopt(state)
+        self.reporter.download(completed=True)
+        self.reporter.note(f"Caught up with the swarm at step {self.state.step}.")
+        return True
+
+    def _progress(self, done: int, total: int, donor: str) -> None:
+        if done == total:
+            self.reporter.note(f"Took the run's state, {show_bytes(total)}, from a peer.")

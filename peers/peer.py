@@ -1,0 +1,185 @@
+"""One training peer: arrive in the run, train to its end or until told to leave, and leave nothing undone.
+
+`run_peer` is its life as a process (signals, identity, network); `Peer` is the training inside it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peers.arrival import arrive
+from peers.catch_up import CatchUp
+from peers.donor import Donor
+from peers.events import Events
+from peers.folders import run_folder
+from peers.lifecycle import Leave
+from peers.progress import Progress
+from peers.reporter import Reporter
+from peers.run_folder import RunFolder
+from peers.trainer import Trainer
+from peers.wiring import accumulator, averager, micro_batch, require_known, starting_state, training_data
+from peers.work import GradientWork
+from swarm.averaging.averager import Averaged
+from swarm.checkpoint import save
+from swarm.errors import INTERRUPTED, NetworkError, ResourceError
+from swarm.identity import Identity
+from swarm.network.host import Network
+from swarm.settings import Settings
+from swarm.state_file import state_to_bytes
+from swarm.update.golden import require_golden
+
+if TYPE_CHECKING:
+    from swarm.link import Link
+    from swarm.manifest import SignedManifest
+
+
+def run_peer(link: Link, settings: Settings, agree: Callable[[SignedManifest], None], wait_for: int = 1) -> int:
+    """Train until the run's last step, the number of steps asked for, or a signal. The exit code."""
+    require_golden()
+    folder = settings.directory or run_folder(link.digest)
+    events = Events(settings.log_format, folder)
+    identity = Identity.load_or_create(folder / "identity.pem")
+    with ExitStack() as stack:
+        leave = stack.enter_context(Leave())
+        stack.enter_context(identity.lock())
+        network = stack.enter_context(
+            Network(
+                identity,
+                link.digest,
+                initial_peers=(*link.peers, *settings.initial_peers),
+                listen=settings.listen,
+                announce=settings.announce,
+                client=settings.client,
+                on_death=leave.now,
+            )
+        )
+        signed, tokenizer = arrive(network, link, RunFolder(folder), agree)
+        events("joined", f"Joined {signed.manifest.name} as {identity.name}.", peer_id=identity.peer_id)
+        with Peer(network, signed, tokenizer, settings, folder=folder, events=events, leave=leave) as peer:
+            finished = peer.run(wait_for)
+        if leave.reason is not None and not finished:
+            raise NetworkError(f"{leave.reason}; the same command goes on from the last checkpoint")
+    return 0 if finished else INTERRUPTED
+
+
+class Peer:
+    """The training of one peer. Use as a context manager."""
+
+    def __init__(
+        self,
+        network: Network,
+        signed: SignedManifest,
+        tokenizer: bytes,
+        settings: Settings,
+        *,
+        folder: Path,
+        events: Events,
+        leave: Leave,
+    ) -> None:
+        self.network, self.signed, self.tokenizer, self.settings = network, signed, tokenizer, settings
+        self.manifest = signed.manifest
+        self.folder, self.events, self.leave = folder, events, leave
+        self.checkpoints = folder / "checkpoints"
+        self.lock = threading.Lock()  # held while the state changes, and while it is copied for a newcomer
+        self.resources = ExitStack()
+
+    def __enter__(self) -> Peer:
+        require_known(self.manifest)
+        self.progress = self.resources.enter_context(Progress(self.network, role="trainer"))
+        self.reporter = self.resources.enter_context(
+            Reporter(self.manifest, self.settings, self.network, self.progress, self.events, self.folder)
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.resources.close()
+
+    def run(self, wait_for: int) -> bool:
+        """Train. True where this peer got as far as it should, False where it was told to leave before."""
+        self.reporter.state("assembling")
+        self.batches = training_data(self.manifest, self.tokenizer, self.settings, self.network.peer_id, self.say)
+        self.state, checkpoint = starting_state(self.checkpoints, self.signed, self.say)
+        if checkpoint is not None:
+            self.batches.restore(checkpoint.cursor)
+            self.say(f"Going on from step {self.state.step}.")
+        self.averager = averager(
+            self.manifest, self.network, self.state, progress=self.progress.trainers, wait_for=wait_for
+        )
+        self.resources.callback(self.averager.close)
+        self.leave.on_leave = self.averager.close
+        sums = accumulator(self.manifest, self.state, self.settings, self.say)
+        size = micro_batch(self.manifest, self.settings)
+        self.work = GradientWork(self.state, sums, self.batches, size, self.tell, leaving=lambda: bool(self.leave))
+        Donor(self.network, self.snapshot, lambda: self.state.step)
+        self.catch_up = CatchUp(self.network, self.manifest, self.state, self.lock, self.reporter)
+        self.train()
+        return self.end()
+
+    def train(self) -> None:
+        if self.catch_up.at_start(self.progress.trainers()):
+            self.work.update()
+        steps = self.manifest.training.steps
+        last = steps if self.settings.steps is None else min(steps, self.state.step + self.settings.steps)
+        self.last_step = last
+        self.reporter.state("training")
+        Trainer(
+            state=self,
+            work=self.work,
+            averager=self.averager,
+            last_step=last,
+            catch_up=self.catch_up,
+            report=lambda report: self.reporter.step(report, self.work, self.batches),
+            leaving=lambda: bool(self.leave),
+        ).run()
+
+    def end(self) -> bool:
+        """The last checkpoint, and the farewell."""
+        self.reporter.state("finished" if self.state.step >= self.last_step else "leaving")
+        path = self.save()
+        finished = self.state.step >= self.last_step
+        self.reporter.farewell(finished, path, self.state)
+        return finished
+
+    def say(self, words: str) -> None:
+        self.events("note", words)
+
+    def tell(self, samples: int) -> None:
+        """After each micro-batch."""
+        self.progress.tell(step=self.state.step, samples=samples)
+
+    # --- the shared state, as the trainer sees it -------------------------------------------------------------------
+
+    @property
+    def step(self) -> int:
+        return self.state.step
+
+    def apply(self, outcome: Averaged) -> None:
+        """The shared update, and a checkpoint where one is due."""
+        with self.lock:
+            self.state.apply(outcome)
+        if self.state.step % self.manifest.training.checkpoint_every == 0 and self.state.step < self.last_step:
+            try:
+                self.save()
+            except ResourceError as error:
+                self.reporter.checkpoint(saved=False)
+                self.say(f"No checkpoint: {error}")
+
+    def save(self) -> Path:
+        path = save(
+            self.checkpoints,
+            self.state,
+            manifest=self.signed,
+            tokenizer=self.tokenizer,
+            cursor=self.batches.cursor(),
+            keep=self.settings.keep_checkpoints,
+        )
+        self.reporter.checkpoint(saved=True)
+        return path
+
+    def snapshot(self) -> tuple[int, bytes]:
+        with self.lock:
+            return self.state.step, state_to_bytes(self.state)

@@ -1,0 +1,197 @@
+"""What a peer says of itself, to all who want to know: the volunteer's log, its metrics, the swarm's directory."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monitoring.exporter import PeerExporter
+from swarm.averaging.averager import Averaged
+from swarm.identity import friendly_name
+from swarm.sizing import show_bytes, show_seconds
+
+if TYPE_CHECKING:
+    from peers.events import Events
+    from peers.progress import Progress
+    from peers.trainer import StepReport
+    from peers.work import GradientWork
+    from swarm.averaging.averager import Missed
+    from swarm.data.batches import Batches
+    from swarm.manifest import Manifest
+    from swarm.network.host import Network
+    from swarm.settings import Settings
+    from swarm.state import SharedState
+
+
+class Reporter:
+    """Use as a context manager: it serves `/metrics` and `/health` on loopback while it is open."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        settings: Settings,
+        network: Network,
+        progress: Progress,
+        events: Events,
+        folder: Path,
+    ) -> None:
+        self.manifest, self.settings, self.network = manifest, settings, network
+        self.progress, self.events, self.folder = progress, events, folder
+        self.began = time.monotonic()
+        self.rounds = Counter({"committed": 0, "missed": 0})
+        self.bytes = Counter({"sent": 0, "received": 0})
+        self.samples = 0
+        self.tokens: Counter[str] = Counter()
+        self.counted: Counter[str] = Counter()  # rejections told to the exporter so far
+        self.exporter = PeerExporter(
+            settings.metrics_port,
+            run=network.run_digest,
+            languages=tuple(sorted(manifest.data.stock)),
+            planned_steps=manifest.training.steps,
+            folder=folder,
+        )
+
+    def __enter__(self) -> Reporter:
+        if self.settings.metrics:
+            self.exporter.start()
+            url = f"{self.exporter.url}/metrics"
+            self.events("metrics", f"Metrics of this peer: {url}", url=url, port=self.exporter.port)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.settings.metrics:
+            self.exporter.close()
+
+    def state(self, name: str) -> None:
+        self.exporter.state(name)
+        self.progress.tell(step=self.progress.values.get("step", 0), state=name)
+
+    def note(self, words: str) -> None:
+        self.events("note", words)
+
+    def checkpoint(self, saved: bool) -> None:
+        self.exporter.checkpoint(saved)
+
+    def download(self, completed: bool) -> None:
+        self.exporter.download(completed)
+
+    def step(self, report: StepReport, work: GradientWork, batches: Batches) -> None:
+        """One turn of the trainer's loop: count it, export it, tell the swarm, and say it in one line."""
+        outcome = report.outcome
+        stats = outcome.stats
+        self.bytes.update(sent=stats.bytes_sent, received=stats.bytes_received)
+        self.tokens.update(work.tokens)
+        match outcome:
+            case Averaged():
+                self.rounds["committed"] += 1
+                self.samples += report.samples if outcome.included else 0
+                self._committed(report, outcome)
+            case _:
+                self.rounds["missed"] += 1
+                self.exporter.round(
+                    "missed",
+                    outcome.reason,
+                    seconds=stats.seconds,
+                    bytes_sent=stats.bytes_sent,
+                    bytes_received=stats.bytes_received,
+                )
+        seconds = {
+            "compute": report.compute_seconds,
+            "average": report.average_seconds,
+            "apply": report.apply_seconds,
+        }
+        self.exporter.step(report.step, work.loss, report.samples, work.tokens, seconds)
+        self.exporter.coverage(
+            {code: batches.coverage.fraction(code) for code in self.manifest.data.stock}, batches.coverage.overlap
+        )
+        self._swarm()
+        self._tell(report, work, sum(seconds.values()))
+        self._say(report, work, sum(seconds.values()))
+
+    def _committed(self, report: StepReport, outcome: Averaged) -> None:
+        stats = outcome.stats
+        self.exporter.round(
+            "committed",
+            seconds=stats.seconds,
+            group_size=len(outcome.roster),
+            samples=report.samples if outcome.included else 0,
+            bytes_sent=stats.bytes_sent,
+            bytes_received=stats.bytes_received,
+            codec_error=stats.codec_relative_error,
+            codec_cosine=stats.codec_cosine,
+            ballots=stats.ballots,
+            void_spans=stats.void_spans,
+        )
+
+    def _swarm(self) -> None:
+        """Figures about the others: who lives, and what of theirs was refused."""
+        self.exporter.live_peers(Counter(record.role for record in self.progress.records().values()))
+        rejected = self.network.rejected()
+        for reason, count in (rejected - self.counted).items():
+            self.exporter.rejected(reason, count)
+        self.counted = rejected
+
+    def _tell(self, report: StepReport, work: GradientWork, seconds: float) -> None:
+        self.progress.tell(
+            step=report.step,
+            samples=0,
+            total_samples=self.samples,
+            loss=min(work.loss, 1e4) if work.loss is not None else None,
+            samples_per_second=report.samples / seconds if seconds > 0 else 0.0,
+            tokens_by_language=dict(self.tokens),
+        )
+
+    def _say(self, report: StepReport, work: GradientWork, seconds: float) -> None:
+        values: dict[str, Any] = {
+            "step": report.step,
+            "loss": round(work.loss, 4) if work.loss is not None else None,
+            "samples": report.samples,
+            "samples_per_second": round(report.samples / seconds, 2) if seconds > 0 else 0.0,
+            "round_seconds": round(report.average_seconds, 3),
+            "group": len(report.outcome.roster) if isinstance(report.outcome, Averaged) else 0,
+        }
+        done = f"step {report.step}/{self.manifest.training.steps}"
+        gave = f"{report.samples} samples" + (f", loss {work.loss:.3f}" if work.loss is not None else "")
+        match report.outcome:
+            case Averaged(included=included):
+                others = values["group"] - 1
+                with_whom = f"with {others} other{'s' if others != 1 else ''}" if others else "alone"
+                how = f"averaged {with_whom} in {show_seconds(report.average_seconds)}"
+                words = f"{done}: {gave}; {how}" if included else f"{done}: the swarm's step, without this peer"
+                self.events("step", words, outcome="committed", **values)
+            case missed:
+                self.events("step", f"{done}: {gave}; round missed: {missed.reason}", **values | told_of(missed))
+
+    def farewell(self, finished: bool, checkpoint: Path, state: SharedState) -> None:
+        """The last event: what was given, where the model is."""
+        seconds = time.monotonic() - self.began
+        tokens = sum(self.tokens.values())
+        gave = (
+            f"You gave {self.samples:,} samples ({tokens:,} tokens in {len(self.tokens)} languages) in "
+            f"{self.rounds['committed']} rounds and {show_seconds(seconds)}; "
+            f"sent {show_bytes(self.network.traffic.total('sent'))}, "
+            f"received {show_bytes(self.network.traffic.total('received'))}. Thank you."
+        )
+        end = f"Reached step {state.step}." if finished else f"Left at step {state.step}."
+        self.events(
+            "finished" if finished else "left",
+            f"{end} {gave} Checkpoint: {checkpoint}",
+            peer_id=self.network.peer_id,
+            name=friendly_name(self.network.peer_id),
+            step=state.step,
+            checkpoint=str(checkpoint),
+            digest=state.parameters_digest(),
+            parameters=state.layout.size,
+            rounds=dict(self.rounds),
+            bytes=dict(self.bytes),
+            samples=self.samples,
+            tokens=dict(self.tokens),
+            seconds=round(seconds, 1),
+            identical_required=self.manifest.averaging.algorithm == "round",
+        )
+
+
+def told_of(missed: Missed) -> dict[str, Any]:
+    return {"outcome": "missed", "reason": missed.reason}

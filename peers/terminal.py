@@ -1,0 +1,24 @@
+"""Passing messages: what is being done right now, on the terminal's last line, gone when it is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+WIDTH = 110
+
+
+@contextmanager
+def passing() -> Iterator[Callable[[str], None]]:
+    """A function that shows a line on standard error in place of the one before; where that is no terminal, nothing."""
+    live = sys.stderr.isatty()
+
+    def show(words: str) -> None:
+        if live:
+            print(f"\r\x1b[K{words[:WIDTH]}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show("")

@@ -1,0 +1,101 @@
+"""The composition root: the one place that picks implementations, from the manifest and this peer's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from peers.device import choose_device
+from peers.folders import home
+from swarm.averaging.aggregator import aggregator_named
+from swarm.averaging.averager import Averager
+from swarm.averaging.codec import codec_named
+from swarm.checkpoint import Checkpoint, load, saved
+from swarm.data.batches import Batches
+from swarm.data.plan import Plan
+from swarm.data.stock import check_stock
+from swarm.data.store import open_store
+from swarm.durable import remove_stale
+from swarm.errors import CheckpointError, DataError, IncompatibleError
+from swarm.manifest import Manifest, SignedManifest
+from swarm.model.bloom import model_from_vector, starting_vector
+from swarm.model.gradient import GradientAccumulator
+from swarm.network.host import Network
+from swarm.portable import LOCAL_KINDS
+from swarm.records import ProgressRecord
+from swarm.settings import Settings
+from swarm.state import SharedState
+from swarm.tokenizer import load as load_tokenizer
+
+MICRO_BATCH_TOKENS = 512
+ALGORITHMS = ("round", "hivemind")
+Say = Callable[[str], None]
+
+
+def require_known(manifest: Manifest) -> None:
+    """IncompatibleError where the run names a codec, an aggregator or an algorithm that this version does not have."""
+    codec_named(manifest.averaging.codec)
+    aggregator_named(manifest.averaging.aggregator)
+    if manifest.averaging.algorithm not in ALGORITHMS:
+        known = ", ".join(ALGORITHMS)
+        raise IncompatibleError(f"the run averages by {manifest.averaging.algorithm}, this version by {known}; upgrade")
+
+
+def training_data(manifest: Manifest, tokenizer: bytes, settings: Settings, peer_id: str, say: Say) -> Batches:
+    """This peer's samples, from text that is the run's to the last byte. DataError where it is not."""
+    for index, source in enumerate(manifest.data.sources):
+        if source.kind in LOCAL_KINDS and settings.data is None:
+            raise DataError(f"data.sources[{index}] of the run is text on its peers' disks; name your copy with --data")
+    store = open_store(
+        manifest.data,
+        load_tokenizer(tokenizer),
+        manifest.model.sequence_length,
+        root=settings.data,
+        cache=settings.cache or home() / "cache",
+        progress=say,
+    )
+    check_stock(store.stock, manifest.data.stock)
+    return Batches(store, Plan(manifest.data, manifest.training.global_batch), peer_id)
+
+
+def starting_state(folder: Path, signed: SignedManifest, say: Say) -> tuple[SharedState, Checkpoint | None]:
+    """The state of this peer's newest usable checkpoint, or that of step 0."""
+    remove_stale(folder)
+    for path in saved(folder):
+        try:
+            checkpoint = load(path, expected_manifest=signed.digest)
+        except CheckpointError as error:
+            say(f"Passed over a checkpoint: {error}")
+            continue
+        return checkpoint.state, checkpoint
+    return SharedState.initial(signed.manifest, starting_vector(signed.manifest.model)), None
+
+
+def accumulator(manifest: Manifest, state: SharedState, settings: Settings, say: Say) -> GradientAccumulator:
+    """The model on its device, with the parameters of `state`, ready to add up gradients."""
+    import torch
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device, say)
+    return GradientAccumulator(model_from_vector(manifest.model, state.parameters, device), state.layout)
+
+
+def micro_batch(manifest: Manifest, settings: Settings) -> int:
+    """Samples computed at once: the setting, else what keeps a CPU busy without holding the swarm up."""
+    fits = max(1, MICRO_BATCH_TOKENS // manifest.model.sequence_length)
+    return settings.micro_batch or min(fits, manifest.training.global_batch)
+
+
+def averager(
+    manifest: Manifest,
+    network: Network,
+    state: SharedState,
+    *,
+    progress: Callable[[], Mapping[str, ProgressRecord]],
+    wait_for: int,
+) -> Averager:
+    """What the manifest's `averaging.algorithm` names. progress: the records of all live trainers."""
+    from swarm.averaging.hivemind import HivemindAverager
+
+    return HivemindAverager(network, manifest, state.layout.size, progress=progress, wait_for=wait_for)
