@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from peers.run_folder import write_atomically
+
 KEPT = 200
 
 
@@ -45,8 +47,12 @@ class Events:
         if self.path is None:
             return
         self.written += 1
-        if self.written % KEPT == 1:  # rewrite now and then, append in between: the file never grows without bound
-            self.path.write_text("".join(line + "\n" for line in self.recent), encoding="utf-8")
-        else:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(record + "\n")
+        try:
+            if self.written % KEPT == 1:  # rewrite now and then, append in between: the file never grows without bound
+                write_atomically(self.path, "".join(line + "\n" for line in self.recent).encode())
+            else:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(record + "\n")
+        except OSError as error:  # a full disk must not end the training
+            print(f"{self.path} is not written any more: {error.strerror}", file=sys.stderr, flush=True)
+            self.path = None

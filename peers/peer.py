@@ -20,6 +20,7 @@ from peers.lifecycle import Leave
 from peers.progress import Progress
 from peers.reporter import Reporter
 from peers.run_folder import RunFolder
+from peers.terminal import passing
 from peers.trainer import Trainer
 from peers.wiring import accumulator, averager, micro_batch, require_known, starting_state, training_data
 from peers.work import GradientWork
@@ -101,7 +102,9 @@ class Peer:
     def run(self, wait_for: int) -> bool:
         """Train. True where this peer got as far as it should, False where it was told to leave before."""
         self.reporter.state("assembling")
-        self.batches = training_data(self.manifest, self.tokenizer, self.settings, self.network.peer_id, self.say)
+        self.say(f"Reading the run's text in {len(self.manifest.data.stock)} languages ...")
+        with passing() as show:
+            self.batches = training_data(self.manifest, self.tokenizer, self.settings, self.network.peer_id, show)
         self.state, checkpoint = starting_state(self.checkpoints, self.signed, self.say)
         if checkpoint is not None:
             self.batches.restore(checkpoint.cursor)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm.canonical import digest
+from swarm.durable import sync_folder, synced
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,11 +53,13 @@ class RunFolder:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """All of `data` or what was there before."""
+    """All of `data` or what was there before, whenever the process or the machine dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.tmp")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        partial.write_bytes(data)
+        with synced(partial) as file:
+            file.write(data)
         partial.replace(path)
+        sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)

@@ -82,6 +82,7 @@ def say_step(records: dict[str, ProgressRecord], steps: int, last: int, events: 
     if step != last and peers:
         losses = [record.loss for record in peers if record.loss is not None]
         loss = f"{sum(losses) / len(losses):.3f}" if losses else "-"
-        events("swarm", f"step {step}/{steps}  {len(peers)} peers  loss {loss}", step=step, peers=len(peers))
+        count = f"{len(peers)} peer{'s' if len(peers) > 1 else ''}"
+        events("swarm", f"step {step}/{steps}  {count}  loss {loss}", step=step, peers=len(peers))
         return step
     return last

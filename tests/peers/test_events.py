@@ -1,0 +1,38 @@
+"""A peer's own words: plain for people, JSON for programs, the last 200 on disk."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from peers.events import KEPT, Events
+
+
+def test_plain_words_for_a_person_and_json_for_a_program(tmp_path: Path) -> None:
+    plain, machine = io.StringIO(), io.StringIO()
+    Events("plain", tmp_path, plain, clock=lambda: 0.0)("step", "step 1/2: 3 samples", step=1)
+    Events("json", tmp_path, machine, clock=lambda: 0.0)("step", "step 1/2: 3 samples", step=1)
+    assert plain.getvalue().endswith(":00:00 step 1/2: 3 samples\n")
+    assert json.loads(machine.getvalue()) == {"time": 0.0, "event": "step", "words": "step 1/2: 3 samples", "step": 1}
+
+
+def test_the_file_holds_the_last_events_and_never_grows_without_bound(tmp_path: Path) -> None:
+    events = Events("plain", tmp_path, io.StringIO())
+    for number in range(5 * KEPT + 7):
+        events("step", "x", number=number)
+    lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert KEPT <= len(lines) < 2 * KEPT
+    assert json.loads(lines[-1])["number"] == 5 * KEPT + 6
+
+
+def test_a_full_disk_ends_the_file_and_not_the_peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = io.StringIO()
+    events = Events("plain", tmp_path / "absent" / "folder", said)
+    (tmp_path / "absent").write_text("in the way", encoding="utf-8")
+    events("step", "one")
+    events("step", "two")
+    assert said.getvalue().count("\n") == 2
+    assert capsys.readouterr().err.count("is not written any more") == 1
