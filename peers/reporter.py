@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from swarm.settings import Settings
     from swarm.state import SharedState
 
+PURPOSES = {  # what the network counts under a handler's name, as the metrics' table calls it
+    "averaging": "averaging",
+    "control": "control",
+    "state": "state",
+    "dht": "directory",
+    "manifest": "blobs",
+    "blob": "blobs",
+}
+
 
 class Reporter:
     """Use as a context manager: it serves `/metrics` and `/health` on loopback while it is open."""
@@ -132,6 +141,11 @@ class Reporter:
         for reason, count in (rejected - self.counted).items():
             self.exporter.rejected(reason, count)
         self.counted = rejected
+        totals: Counter[tuple[str, str]] = Counter()
+        for (direction, purpose), size in self.network.traffic.snapshot().items():
+            totals[direction, PURPOSES.get(purpose, "other")] += size
+        for (direction, purpose), size in totals.items():
+            self.exporter.bytes_total(direction, purpose, size)
 
     def _tell(self, report: StepReport, work: GradientWork, seconds: float) -> None:
         self.progress.tell(

@@ -56,6 +56,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """All of `data` or what was there before, whenever the process or the machine dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial.unlink(missing_ok=True)  # of a dead process that had our number
     try:
         with synced(partial) as file:
             file.write(data)
