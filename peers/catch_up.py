@@ -29,10 +29,9 @@ class CatchUp:
         self.network, self.manifest, self.state = network, manifest, state
         self.lock, self.reporter = lock, reporter
 
-    def __call__(self, missed: Missed) -> None:
+    def __call__(self, missed: Missed) -> bool:
         """Where the swarm went on without us, take its state; else there is nothing to do."""
-        if missed.behind:
-            self.take(self.reporter.progress.trainers())
+        return missed.behind and self.take(self.reporter.progress.trainers())
 
     def at_start(self, live: Mapping[str, ProgressRecord]) -> bool:
         """Before the first step of a peer that comes to a running swarm. True where the state was replaced."""

@@ -124,7 +124,7 @@ class Peer:
 
     def train(self) -> None:
         if self.catch_up.at_start(self.progress.trainers()):
-            self.work.update()
+            self.work.restart()
         steps = self.manifest.training.steps
         last = steps if self.settings.steps is None else min(steps, self.state.step + self.settings.steps)
         self.last_step = last

@@ -19,8 +19,16 @@ class Work(Protocol):
 
     def contribution(self, step: int, averager: Averager) -> Contribution: ...
 
-    def update(self) -> None:
-        """The parameters changed: load them into the model."""
+    def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
+        """Call `average`, and perhaps compute on while it waits for the others."""
+        ...
+
+    def update(self, outcome: Averaged) -> None:
+        """The shared state has applied `outcome`: the model follows."""
+        ...
+
+    def restart(self) -> None:
+        """The shared state was replaced: the model starts from it."""
         ...
 
 
@@ -46,13 +54,16 @@ class StepReport:
 
 @dataclass
 class Trainer:
-    """`catch_up` brings the state to the swarm's step after a missed round; `leaving` ends the loop at a boundary."""
+    """`catch_up` brings the state to the swarm's step after a missed round, and says whether it replaced it.
+
+    `leaving` ends the loop at a boundary.
+    """
 
     state: State
     work: Work
     averager: Averager
     last_step: int
-    catch_up: Callable[[Missed], None]
+    catch_up: Callable[[Missed], bool]
     report: Callable[[StepReport], None]
     leaving: Callable[[], object]
     clock: Callable[[], float] = time.perf_counter
@@ -60,17 +71,17 @@ class Trainer:
     def run(self) -> None:
         """Train until the state is at `last_step` or this peer is leaving."""
         while self.state.step < self.last_step and not self.leaving():
-            began = self.clock()
-            contribution = self.work.contribution(self.state.step, self.averager)
+            began, step = self.clock(), self.state.step
+            contribution = self.work.contribution(step, self.averager)
             computed = self.clock()
-            outcome = self.averager.average(self.state.step, contribution)
+            outcome = self.work.exchange(step, lambda: self.averager.average(step, contribution))
             averaged = self.clock()
             match outcome:
                 case Averaged():
                     self.state.apply(outcome)
-                    self.work.update()
-                case Missed():
-                    self.catch_up(outcome)
+                    self.work.update(outcome)
+                case Missed() if self.catch_up(outcome):
+                    self.work.restart()
             applied = self.clock()
             seconds = (computed - began, averaged - computed, applied - averaged)
             self.report(StepReport(self.state.step, outcome, contribution.samples, *seconds))

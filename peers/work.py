@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from swarm.averaging.averager import Averager, Contribution
+from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
 from swarm.data.batches import Batches
 from swarm.model.gradient import GradientAccumulator
 from swarm.state import SharedState
@@ -51,5 +51,12 @@ class GradientWork:
             return Contribution(np.empty(0, dtype=np.float32), weight=0.0, samples=0)
         return self.accumulator.contribution()
 
-    def update(self) -> None:
+    def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
+        """Nothing can be computed before the new parameters are known."""
+        return average()
+
+    def update(self, outcome: Averaged) -> None:
+        self.restart()
+
+    def restart(self) -> None:
         self.state.layout.scatter(self.state.parameters, self.accumulator.model)
