@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from swarm.averaging.averager import Averaged, Averager, Contribution, Missed, Outcome
@@ -74,7 +75,7 @@ class Trainer:
             began, step = self.clock(), self.state.step
             contribution = self.work.contribution(step, self.averager)
             computed = self.clock()
-            outcome = self.work.exchange(step, lambda: self.averager.average(step, contribution))
+            outcome = self.work.exchange(step, partial(self.averager.average, step, contribution))
             averaged = self.clock()
             match outcome:
                 case Averaged():
