@@ -108,7 +108,7 @@ def save(
     sealed = Record.sealed(record)
     assert len(sealed) <= MAX_RECORD_BYTES, f"cursor and extra take {len(sealed)} bytes"
     target = folder / f"step-{state.step:08d}"
-    with _explained(target, 12 * state.layout.size), unfinished(folder, target.name) as making:
+    with _explained(target, 4 * len(state.vectors) * state.layout.size), unfinished(folder, target.name) as making:
         with synced(making / STATE) as file:
             write_state(state, file)
         for name, data in [(TOKENIZER, tokenizer), (MANIFEST, manifest.to_json()), (RECORD, sealed)]:

@@ -152,10 +152,32 @@ class OptimizerSpec(Strict):
     final_fraction: float = Field(default=0.1, ge=0, le=1)  # learning rate at the last step over the peak
 
 
+class OuterSpec(Strict):
+    """The outer optimizer of mode "local": Nesterov momentum on the averaged pseudo-gradient (DiLoCo)."""
+
+    learning_rate: float = Field(default=0.7, gt=0, le=10)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    clip_norm: float = Field(default=1e6, gt=0, le=1e6)
+    final_fraction: float = Field(default=1.0, ge=0, le=1)  # outer rate at the last step over the first, linear
+
+
+class LocalSpec(Strict):
+    """Mode "local": every peer takes `inner_steps` AdamW steps of `inner_batch` samples between two rounds.
+
+    A peer twice as fast takes twice as many in the same time; its contribution weighs by its samples.
+    """
+
+    inner_steps: int = Field(default=100, ge=1, le=100_000)  # of a peer of mean speed
+    inner_batch: int = Field(default=8, ge=1, le=1_000_000)  # samples in one inner step
+    overlap: bool = True  # go on training while a round is under way
+    outer: OuterSpec = OuterSpec()
+
+
 class TrainingSpec(Strict):
-    mode: Literal["gradient"] = "gradient"
+    mode: Literal["gradient", "local"] = "gradient"
     steps: int = Field(ge=1, le=100_000_000)
     global_batch: int = Field(ge=1, le=1_000_000)  # samples (sequences) in one global step
+    local: LocalSpec = LocalSpec()
     validation_sequences: int = Field(default=8, ge=1, le=100_000)  # per language, in `eval` and `demo`
     checkpoint_every: int = Field(default=8, ge=1, le=64)  # steps; at these the swarm certifies the whole state
 

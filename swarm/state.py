@@ -1,4 +1,4 @@
-"""The shared state: what every peer holds the same bytes of. Parameters, Adam's moments, step, samples.
+"""The shared state: what every peer holds the same bytes of. Parameters, the rule's moments, step, samples.
 
 It changes in one way only: by applying a committed round, once, in order. A void span keeps everything it had.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,68 +16,52 @@ from swarm.averaging.averager import Averaged
 from swarm.errors import RunFailedError
 from swarm.model.initial import vector_digest
 from swarm.model.layout import Layout
-from swarm.schema import OptimizerSpec, RunConfig
-from swarm.update.adamw import AdamW, Scalars
-from swarm.update.clip import clip_factor
-from swarm.update.schedule import learning_rate
+from swarm.schema import RunConfig
+from swarm.update.rule import Rule, rule_of
 
 
 @dataclass(eq=False)
 class SharedState:
-    """parameters, first_moment, second_moment: (layout.size,) float32. step: rounds applied. samples: theirs."""
+    """vectors: the parameters and what the rule keeps beside them, each (layout.size,) float32.
+
+    step: rounds applied. samples: theirs.
+    """
 
     layout: Layout
-    optimizer: OptimizerSpec
-    total_steps: int
+    rule: Rule
     span_size: int
-    parameters: np.ndarray
-    first_moment: np.ndarray
-    second_moment: np.ndarray
+    vectors: tuple[np.ndarray, ...]
     step: int = 0
     samples: int = 0
-    kernel: AdamW = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        assert len(self.vectors) == 1 + len(self.rule.names), (len(self.vectors), self.rule.names)
         for vector in self.vectors:
             assert vector.shape == (self.layout.size,), (vector.shape, self.layout.size)
             assert vector.dtype == np.float32, vector.dtype
-        self.kernel = AdamW(self.layout.decayed)
 
     @classmethod
     def initial(cls, config: RunConfig, parameters: np.ndarray) -> SharedState:
         """The state of step 0 with these (size,) float32 parameters, which it takes over (no copy)."""
-        return cls._of(config, parameters, np.zeros_like(parameters), np.zeros_like(parameters))
+        layout, rule = _parts(config)
+        others = [np.zeros_like(parameters) for _ in rule.names]
+        return cls(layout, rule, config.averaging.span_size, (parameters, *others))
 
     @classmethod
     def empty(cls, config: RunConfig, step: int, samples: int) -> SharedState:
         """Memory for a state that is about to be read into `vectors`."""
-        size = Layout.of(config.model).size
-        state = cls._of(config, np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32))
-        state.step, state.samples = step, samples
-        return state
-
-    @classmethod
-    def _of(
-        cls, config: RunConfig, parameters: np.ndarray, first_moment: np.ndarray, second_moment: np.ndarray
-    ) -> SharedState:
-        return cls(
-            Layout.of(config.model),
-            config.optimizer,
-            config.training.steps,
-            config.averaging.span_size,
-            parameters,
-            first_moment,
-            second_moment,
-        )
+        layout, rule = _parts(config)
+        vectors = tuple(np.empty(layout.size, np.float32) for _ in range(1 + len(rule.names)))
+        return cls(layout, rule, config.averaging.span_size, vectors, step, samples)
 
     @property
-    def vectors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.parameters, self.first_moment, self.second_moment
+    def parameters(self) -> np.ndarray:
+        return self.vectors[0]
 
     @property
-    def learning_rate(self) -> float:
-        """Of the next update."""
-        return learning_rate(self.optimizer, self.step, self.total_steps)
+    def names(self) -> tuple[str, ...]:
+        """Of the vectors, in order."""
+        return ("parameters", *self.rule.names)
 
     def apply(self, outcome: Averaged) -> None:
         """The shared update, in place. RunFailedError if the average is not finite; the state is then unchanged."""
@@ -85,16 +69,15 @@ class SharedState:
         assert outcome.mean.size == self.layout.size, f"mean of {outcome.mean.size} values, layout {self.layout.size}"
         squared_norm = outcome.mean.squared_norm()
         try:
-            clip = clip_factor(squared_norm, self.optimizer.clip_norm)
+            self.rule.begin(self.step, squared_norm)
         except ValueError:
             raise RunFailedError(
                 f"the average of step {self.step} has squared norm {squared_norm}: training diverged; "
                 "restart the run from an earlier checkpoint with a lower learning rate"
             ) from None
-        scalars = Scalars.of(self.optimizer, self.step, self.learning_rate, clip)
-        for span, gradient in outcome.mean.spans():
-            if gradient is not None:
-                self.kernel.update(span, gradient, self.vectors, scalars)
+        for span, mean in outcome.mean.spans():
+            if mean is not None:
+                self.rule.update(span, mean, self.vectors)
         self.step += 1
         self.samples += outcome.samples
 
@@ -104,7 +87,7 @@ class SharedState:
         return [slice(start, min(start + self.span_size, size)) for start in range(0, size, self.span_size)]
 
     def span_digests(self, indices: Iterable[int] | None = None) -> list[bytes]:
-        """SHA-256 over parameters, first and second moment of each span (or of those at `indices`), 32 bytes each."""
+        """SHA-256 over all vectors of each span (or of those at `indices`), 32 bytes each."""
         spans = self.spans()
         return [self._span_digest(spans[index]) for index in (range(len(spans)) if indices is None else indices)]
 
@@ -132,5 +115,9 @@ class SharedState:
 
     def copy(self) -> SharedState:
         """A snapshot that later updates do not touch."""
-        copies = [vector.copy() for vector in self.vectors]
-        return replace(self, parameters=copies[0], first_moment=copies[1], second_moment=copies[2])
+        return replace(self, vectors=tuple(vector.copy() for vector in self.vectors))
+
+
+def _parts(config: RunConfig) -> tuple[Layout, Rule]:
+    layout = Layout.of(config.model)
+    return layout, rule_of(config, layout.decayed)

@@ -19,9 +19,9 @@ from swarm.errors import CheckpointError
 from swarm.model.layout import Layout
 from swarm.schema import RunConfig
 from swarm.state import SharedState
+from swarm.update.rule import vector_names
 
 FORMAT = "bloomswarm-state-1"
-KINDS = ("parameters", "first_moment", "second_moment")
 CHUNK_VALUES = 1 << 20
 Entries = dict[str, Any]
 
@@ -29,13 +29,14 @@ Entries = dict[str, Any]
 def file_size(config: RunConfig) -> int:
     """The most bytes that a state of this run may have."""
     layout = Layout.of(config.model)
-    return 8 + _header_limit(layout) + 12 * layout.size
+    names = vector_names(config)
+    return 8 + _header_limit(layout, names) + 4 * len(names) * layout.size
 
 
 def write_state(state: SharedState, file: BinaryIO) -> None:
-    """Header, parameters, first moments, second moments; little-endian float32."""
+    """Header, then the vectors one after another; little-endian float32."""
     header = {"__metadata__": {"format": FORMAT, "samples": str(state.samples), "step": str(state.step)}}
-    data = json.dumps(header | _entries(state.layout), separators=(",", ":")).encode()
+    data = json.dumps(header | _entries(state.layout, state.names), separators=(",", ":")).encode()
     data += b" " * (-len(data) % 8)
     file.write(struct.pack("<Q", len(data)) + data)
     for vector in state.vectors:
@@ -45,16 +46,17 @@ def write_state(state: SharedState, file: BinaryIO) -> None:
 
 def read_state(config: RunConfig, file: BinaryIO, size: int, source: str) -> SharedState:
     """The state in `file`, which is `size` bytes long. CheckpointError: truncated, other tensors, values not finite."""
-    layout = Layout.of(config.model)
-    header = _read_header(layout, file, size, source)
+    layout, names = Layout.of(config.model), vector_names(config)
+    header = _read_header(_header_limit(layout, names), file, size, source)
     step, samples = _metadata(header.pop("__metadata__", None), source)
-    _require_entries(_entries(layout), header, source)
-    if (found := size - file.tell()) != 12 * layout.size:
-        raise CheckpointError(f"{source}: {found} bytes of values, the model has {12 * layout.size}; it is truncated")
+    _require_entries(_entries(layout, names), header, source)
+    wanted = 4 * len(names) * layout.size
+    if (found := size - file.tell()) != wanted:
+        raise CheckpointError(f"{source}: {found} bytes of values, the model has {wanted}; it is truncated")
     state = SharedState.empty(config, step, samples)
-    for kind, vector in zip(KINDS, state.vectors, strict=True):
+    for name, vector in zip(names, state.vectors, strict=True):
         _read_vector(vector, file, source)
-        _require_usable(layout, kind, vector, source)
+        _require_usable(state, name, vector, source)
     return state
 
 
@@ -79,14 +81,14 @@ def read_state_file(config: RunConfig, path: Path) -> SharedState:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}; use another checkpoint") from None
 
 
-def _entries(layout: Layout) -> Entries:
+def _entries(layout: Layout, names: tuple[str, ...]) -> Entries:
     """What the header says of each tensor, in the order of the file."""
     entries: Entries = {}
-    for index, kind in enumerate(KINDS):
+    for index, name in enumerate(names):
         for tensor in layout.tensors:
             start = 4 * (index * layout.size + tensor.offset)
             offsets = [start, start + 4 * tensor.size]
-            entries[f"{kind}/{tensor.name}"] = {
+            entries[f"{name}/{tensor.name}"] = {
                 "dtype": "F32",
                 "shape": list(tensor.shape),
                 "data_offsets": offsets,
@@ -94,16 +96,16 @@ def _entries(layout: Layout) -> Entries:
     return entries
 
 
-def _header_limit(layout: Layout) -> int:
-    return 2 * len(json.dumps(_entries(layout))) + 4096
+def _header_limit(layout: Layout, names: tuple[str, ...]) -> int:
+    return 2 * len(json.dumps(_entries(layout, names))) + 4096
 
 
-def _read_header(layout: Layout, file: BinaryIO, size: int, source: str) -> Entries:
+def _read_header(limit: int, file: BinaryIO, size: int, source: str) -> Entries:
     start = file.read(8)
     if len(start) < 8:
         raise CheckpointError(f"{source}: {size} bytes, no header; it is truncated, use another checkpoint")
     (length,) = struct.unpack("<Q", start)
-    if length > _header_limit(layout) or length > size - 8:
+    if length > limit or length > size - 8:
         raise CheckpointError(f"{source}: a header of {length} bytes does not fit this model and file; it is damaged")
     try:
         header = json.loads(file.read(length))
@@ -147,13 +149,13 @@ def _read_vector(vector: np.ndarray, file: BinaryIO, source: str) -> None:
         done += count
 
 
-def _require_usable(layout: Layout, kind: str, vector: np.ndarray, source: str) -> None:
+def _require_usable(state: SharedState, name: str, vector: np.ndarray, source: str) -> None:
     """Finite, and second moments not negative (they go under a square root)."""
-    lowest = 0.0 if kind == "second_moment" else -np.inf
+    lowest = 0.0 if name in state.rule.never_negative else -np.inf
     for start in range(0, vector.size, CHUNK_VALUES):
         part = vector[start : start + CHUNK_VALUES]
         good = np.isfinite(part) & (part >= lowest)
         if not good.all():
             index = start + int(good.argmin())
-            where = f"{kind}/{layout.tensor_at(index).name}"
+            where = f"{name}/{state.layout.tensor_at(index).name}"
             raise CheckpointError(f"{source}: {where} holds {vector[index]}; it is damaged, use another checkpoint")

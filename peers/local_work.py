@@ -1,0 +1,127 @@
+"""The work of one peer in mode "local" (DiLoCo, Douillard et al. 2023): many own optimizer steps, then one exchange.
+
+What is given is the way from the anchor (the shared parameters) to where this peer trained: delta = anchor - local. With
+overlap, training goes on from the cut while the round is under way, and the outcome moves the ground under it:
+
+    committed with me       local <- new anchor + (local now - local at the cut)
+    committed without me    local <- local now + (new anchor - old anchor)      the delta stays for the next round
+    void span, or missed    nothing changes
+
+So no step is lost and none is applied twice. A peer that fell behind goes back to the anchor.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
+from swarm.data.batches import Batches
+from swarm.model.gradient import GradientAccumulator
+from swarm.model.inner import InnerOptimizer
+from swarm.schema import RunConfig
+from swarm.state import SharedState
+from swarm.update.schedule import learning_rate
+
+
+class LocalWork:
+    """`Work` in local mode. `tell(samples)` after each inner step; `leaving` ends the training early."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        state: SharedState,
+        accumulator: GradientAccumulator,
+        inner: InnerOptimizer,
+        batches: Batches,
+        *,
+        micro_batch: int,
+        tell: Callable[[int], None],
+        leaving: Callable[[], object] = bool,
+    ) -> None:
+        self.spec, self.schedule, self.total_steps = config.training.local, config.optimizer, config.training.steps
+        self.state, self.accumulator, self.inner, self.batches = state, accumulator, inner, batches
+        self.micro_batch = min(micro_batch, self.spec.inner_batch)
+        self.tell, self.leaving = tell, leaving
+        self.anchor = state.parameters.copy()
+        self.given: np.ndarray | None = None  # the delta of the round under way
+        self.held = 0  # samples in deltas that no round has included yet
+        self.samples = 0  # since the last cut
+        self.done = 0  # inner steps since the last cut
+        self.losses: list[float] = []
+        self.loss: float | None = None
+        self.tokens: Counter[str] = Counter()
+
+    def contribution(self, step: int, averager: Averager) -> Contribution:
+        """Train until the averager says that it is time, then cut. Nothing where an outcome already waits."""
+        self.batches.begin(step, averager.roster())
+        while not averager.due(step, self.samples) and not self.leaving():
+            self.train(step)
+        self.loss = sum(self.losses) / len(self.losses) if self.losses else None
+        self.losses.clear()
+        weight = self.held + self.samples
+        if weight == 0:
+            self.given = None
+            return Contribution(np.empty(0, dtype=np.float32), weight=0.0, samples=0)
+        self.given = np.subtract(self.anchor, self.inner.vector())
+        self.held, self.samples, self.done = weight, 0, 0
+        return Contribution(self.given, weight=float(weight), samples=weight)
+
+    def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
+        """Take part in a round, and with overlap train on while it is under way."""
+        if not self.spec.overlap or self.given is None:
+            return average()
+        with ThreadPoolExecutor(1, "round") as executor:
+            round_ = executor.submit(average)
+            while not round_.done() and not self.leaving():
+                self.train(step + 1)
+            return round_.result()
+
+    def train(self, step: int) -> None:
+        """One inner step."""
+        self.accumulator.reset()
+        left = self.spec.inner_batch
+        while left > 0:
+            batch = self.batches.next(min(left, self.micro_batch))
+            self.losses.append(self.accumulator.add(batch))
+            left -= self.micro_batch
+        self.tokens.update(self.accumulator.tokens)
+        self.inner.step(1.0 / self.accumulator.samples, self.rate(step))
+        self.samples += self.accumulator.samples
+        self.done += 1
+        self.tell(self.samples)
+
+    def rate(self, step: int) -> float:
+        """By the swarm's clock, so that a newcomer and a fast or slow peer have the rate of everybody else."""
+        length = self.spec.inner_steps
+        position = step * length + min(self.done, length - 1)
+        return learning_rate(self.schedule, position, self.total_steps * length)
+
+    def update(self, outcome: Averaged) -> None:
+        """The anchor has moved: move with it."""
+        local = self.inner.vector()
+        np.subtract(local, self.anchor, out=local)  # what was trained since the old anchor
+        if outcome.included and self.given is not None:
+            self._take_away_what_was_given(local, outcome)
+            self.held = 0
+        np.add(local, self.state.parameters, out=local)
+        self.state.layout.scatter(local, self.accumulator.model)
+        np.copyto(self.anchor, self.state.parameters)
+        self.given = None
+        self.tokens.clear()
+
+    def _take_away_what_was_given(self, local: np.ndarray, outcome: Averaged) -> None:
+        assert self.given is not None
+        for span, mean in outcome.mean.spans():
+            if mean is not None:
+                np.add(local[span], self.given[span], out=local[span])
+
+    def restart(self) -> None:
+        """The shared state was replaced: back to the anchor, with empty moments."""
+        np.copyto(self.anchor, self.state.parameters)
+        self.state.layout.scatter(self.anchor, self.accumulator.model)
+        self.inner.forget()
+        self.given, self.held, self.samples, self.done = None, 0, 0, 0
