@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--steps", type=int, help="Leave after this many steps  [default: stay to the end]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, mps  [default: auto]")
 @click.option("--micro-batch", type=int, help="Sequences computed at once  [default: what suits the run]")
+@click.option("--inner-optimizer", type=click.Choice(["adamw", "adamw-8bit"]), help="Of local runs  [default: adamw]")
 @click.option("--threads", type=int, help="CPU threads  [default: torch's choice]")
 @click.option("--listen", multiple=True, help="Multiaddress to listen on  [default: every interface, a free port]")
 @click.option("--announce", multiple=True, help="Multiaddress to tell others, if they cannot see the one above.")

@@ -1,7 +1,7 @@
 """The work of one peer in mode "local" (DiLoCo, Douillard et al. 2023): many own optimizer steps, then one exchange.
 
-What is given is the way from the anchor (the shared parameters) to where this peer trained: delta = anchor - local. With
-overlap, training goes on from the cut while the round is under way, and the outcome moves the ground under it:
+What is given is the way from the anchor (the shared parameters) to where this peer trained: delta = anchor - local.
+With overlap, training goes on from the cut while the round is under way, and the outcome moves the ground under it:
 
     committed with me       local <- new anchor + (local now - local at the cut)
     committed without me    local <- local now + (new anchor - old anchor)      the delta stays for the next round
@@ -53,7 +53,8 @@ class LocalWork:
         self.done = 0  # inner steps since the last cut
         self.losses: list[float] = []
         self.loss: float | None = None
-        self.tokens: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()  # of the steps behind the last contribution
+        self._tokens: Counter[str] = Counter()  # since
 
     def contribution(self, step: int, averager: Averager) -> Contribution:
         """Train until the averager says that it is time, then cut. Nothing where an outcome already waits."""
@@ -62,6 +63,7 @@ class LocalWork:
             self.train(step)
         self.loss = sum(self.losses) / len(self.losses) if self.losses else None
         self.losses.clear()
+        self.tokens, self._tokens = self._tokens, Counter()
         weight = self.held + self.samples
         if weight == 0:
             self.given = None
@@ -88,7 +90,7 @@ class LocalWork:
             batch = self.batches.next(min(left, self.micro_batch))
             self.losses.append(self.accumulator.add(batch))
             left -= self.micro_batch
-        self.tokens.update(self.accumulator.tokens)
+        self._tokens.update(self.accumulator.tokens)
         self.inner.step(1.0 / self.accumulator.samples, self.rate(step))
         self.samples += self.accumulator.samples
         self.done += 1
@@ -111,7 +113,6 @@ class LocalWork:
         self.state.layout.scatter(local, self.accumulator.model)
         np.copyto(self.anchor, self.state.parameters)
         self.given = None
-        self.tokens.clear()
 
     def _take_away_what_was_given(self, local: np.ndarray, outcome: Averaged) -> None:
         assert self.given is not None

@@ -22,8 +22,7 @@ from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import Trainer
-from peers.wiring import accumulator, averager, micro_batch, require_known, starting_state, training_data
-from peers.work import GradientWork
+from peers.wiring import averager, require_known, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
 from swarm.checkpoint import save
 from swarm.errors import INTERRUPTED, NetworkError, ResourceError
@@ -114,9 +113,15 @@ class Peer:
         )
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close
-        sums = accumulator(self.manifest, self.state, self.settings, self.say)
-        size = micro_batch(self.manifest, self.settings)
-        self.work = GradientWork(self.state, sums, self.batches, size, self.tell, leaving=lambda: bool(self.leave))
+        self.work = work(
+            self.manifest,
+            self.state,
+            self.batches,
+            self.settings,
+            tell=self.tell,
+            leaving=lambda: bool(self.leave),
+            say=self.say,
+        )
         Donor(self.network, self.snapshot, lambda: self.state.step)
         self.catch_up = CatchUp(self.network, self.manifest, self.state, self.lock, self.reporter)
         self.train()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from peers.device import choose_device
 from peers.folders import home
+from peers.local_work import LocalWork
+from peers.work import GradientWork
 from swarm.averaging.aggregator import aggregator_named
 from swarm.averaging.averager import Averager
 from swarm.averaging.codec import codec_named
@@ -20,6 +22,7 @@ from swarm.errors import CheckpointError, DataError, IncompatibleError
 from swarm.manifest import Manifest, SignedManifest
 from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.model.gradient import GradientAccumulator
+from swarm.model.inner import InnerOptimizer
 from swarm.network.host import Network
 from swarm.portable import LOCAL_KINDS
 from swarm.records import ProgressRecord
@@ -79,6 +82,24 @@ def accumulator(manifest: Manifest, state: SharedState, settings: Settings, say:
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device, say)
     return GradientAccumulator(model_from_vector(manifest.model, state.parameters, device), state.layout)
+
+
+def work(
+    manifest: Manifest,
+    state: SharedState,
+    batches: Batches,
+    settings: Settings,
+    *,
+    tell: Callable[[int], None],
+    leaving: Callable[[], object],
+    say: Say,
+) -> GradientWork | LocalWork:
+    """What the manifest's `training.mode` names."""
+    sums, size = accumulator(manifest, state, settings, say), micro_batch(manifest, settings)
+    if manifest.training.mode == "gradient":
+        return GradientWork(state, sums, batches, size, tell, leaving)
+    inner = InnerOptimizer(sums.model, state.layout, manifest.optimizer, kind=settings.inner_optimizer)
+    return LocalWork(manifest, state, sums, inner, batches, micro_batch=size, tell=tell, leaving=leaving)
 
 
 def micro_batch(manifest: Manifest, settings: Settings) -> int:

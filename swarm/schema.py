@@ -223,10 +223,13 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> RunConfig:
-        warmup, steps = self.optimizer.warmup_steps, self.training.steps
+        local = self.training.mode == "local"
+        warmup = self.optimizer.warmup_steps
+        steps = self.training.steps * (self.training.local.inner_steps if local else 1)
         if warmup >= steps:
+            what = "training.steps x local.inner_steps" if local else "training.steps"
             remedy = f"use warmup_steps = {steps // 8}"
-            raise ValueError(f"optimizer.warmup_steps {warmup} is not less than training.steps {steps}; {remedy}")
+            raise ValueError(f"optimizer.warmup_steps {warmup} is not less than {what} {steps}; {remedy}")
         if self.tokenizer.source is None and self.model.vocab_size < BYTES + SPECIAL_TOKENS:
             needed = f"{BYTES} bytes and {SPECIAL_TOKENS} special tokens"
             raise ValueError(f"model.vocab_size {self.model.vocab_size} cannot hold {needed}; use 4096 or more")

@@ -27,6 +27,7 @@ class Settings(Strict):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,2})?)$")
     micro_batch: int | None = Field(default=None, ge=1, le=65_536)  # samples at once; None: what fits
     threads: int | None = Field(default=None, ge=1, le=1024)  # CPU threads for arithmetic; None: torch's choice
+    inner_optimizer: Literal["adamw", "adamw-8bit"] = "adamw"  # of mode "local"; its moments are this peer's own
     steps: int | None = Field(default=None, ge=1)  # leave after this many; None: stay to the end of the run
     keep_checkpoints: int = Field(default=3, ge=1, le=10_000)
 

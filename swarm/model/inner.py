@@ -21,7 +21,7 @@ Kind = Literal["adamw", "adamw-8bit"]
 
 
 class InnerOptimizer:
-    """AdamW over the model's parameters, with the run's betas, decay and clipping. `rewarm` after its moments are lost."""
+    """AdamW over the model's parameters, with the run's betas, decay and clipping."""
 
     def __init__(self, model: BloomForCausalLM, layout: Layout, spec: OptimizerSpec, *, kind: Kind = "adamw") -> None:
         """kind "adamw-8bit": ResourceError where bitsandbytes is missing or has no kernel for the model's device."""
