@@ -22,6 +22,7 @@ from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
 from swarm.data.batches import Batches
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.inner import InnerOptimizer
+from swarm.model.memory import AgainError, MemoryShortError, MicroBatch
 from swarm.schema import RunConfig
 from swarm.state import SharedState
 from swarm.update.schedule import learning_rate
@@ -38,13 +39,13 @@ class LocalWork:
         inner: InnerOptimizer,
         batches: Batches,
         *,
-        micro_batch: int,
+        micro_batch: MicroBatch,
         tell: Callable[[int], None],
         leaving: Callable[[], object] = bool,
     ) -> None:
         self.spec, self.schedule, self.total_steps = config.training.local, config.optimizer, config.training.steps
         self.state, self.accumulator, self.inner, self.batches = state, accumulator, inner, batches
-        self.micro_batch = min(micro_batch, self.spec.inner_batch)
+        self.micro_batch = micro_batch
         self.tell, self.leaving = tell, leaving
         self.anchor = state.parameters.copy()
         self.given: np.ndarray | None = None  # the delta of the round under way
@@ -84,17 +85,28 @@ class LocalWork:
 
     def train(self, step: int) -> None:
         """One inner step."""
-        self.accumulator.reset()
-        left = self.spec.inner_batch
-        while left > 0:
-            batch = self.batches.next(min(left, self.micro_batch))
-            self.losses.append(self.accumulator.add(batch))
-            left -= self.micro_batch
+        while not self._gradient():
+            pass
         self._tokens.update(self.accumulator.tokens)
         self.inner.step(1.0 / self.accumulator.samples, self.rate(step))
         self.samples += self.accumulator.samples
         self.done += 1
         self.tell(self.samples)
+
+    def _gradient(self) -> bool:
+        """The sums of one inner batch. False where it must be tried again, with the samples that come next."""
+        self.accumulator.reset()
+        try:
+            while (left := self.spec.inner_batch - self.accumulator.samples) > 0:
+                self.micro_batch.breathe()
+                self.losses.append(self.accumulator.add(self.batches.next(min(left, self.micro_batch.size))))
+            self.accumulator.settle()
+        except MemoryShortError as error:
+            self.micro_batch.shrink(str(error))
+            return False
+        except AgainError:
+            return False
+        return True
 
     def rate(self, step: int) -> float:
         """By the swarm's clock, so that a newcomer and a fast or slow peer have the rate of everybody else."""

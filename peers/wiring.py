@@ -23,6 +23,7 @@ from swarm.manifest import Manifest, SignedManifest
 from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.inner import InnerOptimizer
+from swarm.model.memory import MicroBatch
 from swarm.network.host import Network
 from swarm.portable import LOCAL_KINDS
 from swarm.records import ProgressRecord
@@ -95,17 +96,17 @@ def work(
     say: Say,
 ) -> GradientWork | LocalWork:
     """What the manifest's `training.mode` names."""
-    sums, size = accumulator(manifest, state, settings, say), micro_batch(manifest, settings)
+    sums, size = accumulator(manifest, state, settings, say), micro_batch(manifest, settings, say)
     if manifest.training.mode == "gradient":
         return GradientWork(state, sums, batches, size, tell, leaving)
     inner = InnerOptimizer(sums.model, state.layout, manifest.optimizer, kind=settings.inner_optimizer)
     return LocalWork(manifest, state, sums, inner, batches, micro_batch=size, tell=tell, leaving=leaving)
 
 
-def micro_batch(manifest: Manifest, settings: Settings) -> int:
+def micro_batch(manifest: Manifest, settings: Settings, say: Say) -> MicroBatch:
     """Samples computed at once: the setting, else what keeps a CPU busy without holding the swarm up."""
     fits = max(1, MICRO_BATCH_TOKENS // manifest.model.sequence_length)
-    return settings.micro_batch or min(fits, manifest.training.global_batch)
+    return MicroBatch(settings.micro_batch or min(fits, manifest.training.global_batch), say)
 
 
 def averager(

@@ -10,6 +10,7 @@ import numpy as np
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
 from swarm.data.batches import Batches
 from swarm.model.gradient import GradientAccumulator
+from swarm.model.memory import AgainError, MemoryShortError, MicroBatch
 from swarm.state import SharedState
 
 
@@ -25,7 +26,7 @@ class GradientWork:
         state: SharedState,
         accumulator: GradientAccumulator,
         batches: Batches,
-        micro_batch: int,
+        micro_batch: MicroBatch,
         tell: Callable[[int], None],
         leaving: Callable[[], object] = bool,
     ) -> None:
@@ -39,14 +40,32 @@ class GradientWork:
         self.tokens: Counter[str] = Counter()
 
     def contribution(self, step: int, averager: Averager) -> Contribution:
-        """Accumulate until the averager says that the batch is full; nothing at all where an outcome already waits."""
+        """Accumulate until the averager says that the batch is full; nothing at all where an outcome already waits.
+
+        Where memory runs out, the same samples again, fewer at a time.
+        """
+        while True:
+            try:
+                self._accumulate(step, averager)
+                gift = self._gift()
+            except MemoryShortError as error:
+                self.micro_batch.shrink(str(error))
+                continue
+            except AgainError:
+                continue
+            self.loss = self.accumulator.mean_loss
+            self.tokens = Counter(self.accumulator.tokens)
+            return gift
+
+    def _accumulate(self, step: int, averager: Averager) -> None:
         self.accumulator.reset()
         self.batches.begin(step, averager.roster())
         while not averager.due(step, self.accumulator.samples) and not self.leaving():
-            self.accumulator.add(self.batches.next(self.micro_batch))
+            self.micro_batch.breathe()
+            self.accumulator.add(self.batches.next(self.micro_batch.size))
             self.tell(self.accumulator.samples)
-        self.loss = self.accumulator.mean_loss
-        self.tokens = Counter(self.accumulator.tokens)
+
+    def _gift(self) -> Contribution:
         if self.accumulator.samples == 0:
             return Contribution(np.empty(0, dtype=np.float32), weight=0.0, samples=0)
         return self.accumulator.contribution()

@@ -19,8 +19,10 @@ from transformers import BloomForCausalLM
 from swarm.averaging.averager import Contribution
 from swarm.errors import RunFailedError
 from swarm.model.layout import Layout
+from swarm.model.memory import AgainError, MemoryShortError, is_out_of_memory
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
+FIRST_SCALE = 2.0**15  # of the loss in float16, whose gradients would vanish otherwise; halved when they overflow
 IGNORED = -100  # label of a token that is not predicted, as in torch
 
 
@@ -46,13 +48,14 @@ class GradientAccumulator:
     """Sums gradients over `add`, on the model's device; counts samples, tokens and losses until `reset`."""
 
     def __init__(self, model: BloomForCausalLM, layout: Layout, *, precision: Precision = "float32") -> None:
-        """Weights and sums stay float32; "bfloat16" only computes in it (torch's autocast)."""
+        """Weights and sums stay float32; the others only compute in theirs (torch's autocast)."""
         self.model = model
         self.layout = layout
         self.precision = precision
         self.device = model.device
         self.samples = 0
         self.loss_sum = 0.0
+        self.scale = FIRST_SCALE if precision == "float16" else 1.0
         self.languages: Counter[str] = Counter()  # samples by language
         self.tokens: Counter[str] = Counter()  # input tokens by language
         self._sum = torch.zeros(layout.size, dtype=torch.float32, device=self.device)
@@ -61,8 +64,25 @@ class GradientAccumulator:
             parameters[tensor.name].grad = self._sum[tensor.slice].view(tensor.shape)
 
     def add(self, batch: TrainingBatch) -> float:
-        """Forward and backward of one micro-batch; its mean loss, nats a token. RunFailedError if not finite."""
+        """Forward and backward of one micro-batch; its mean loss, nats a token.
+
+        RunFailedError if it is not finite. MemoryShortError where memory ran out: the sums are spoiled then.
+        """
         ids, labels = (torch.as_tensor(part).to(self.device) for part in (batch.input_ids, batch.labels))
+        try:
+            loss = self._forward_and_backward(ids, labels)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryShortError("Memory ran out") from None
+        self.samples += len(ids)
+        self.loss_sum += loss
+        for ref in batch.refs:
+            self.languages[ref.language] += 1
+            self.tokens[ref.language] += ids.shape[1]
+        return loss / len(ids)
+
+    def _forward_and_backward(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
         with self._computing():
             logits = self.model(input_ids=ids, use_cache=False).logits  # (b, s, vocabulary)
         losses = sample_losses(logits, labels)
@@ -72,19 +92,24 @@ class GradientAccumulator:
                 f"the loss of a micro-batch is {loss}: training diverged or this device computes wrongly; "
                 "try --device cpu, or a lower learning rate"
             )
-        losses.sum().backward()
-        self.samples += len(ids)
-        self.loss_sum += loss
-        for ref in batch.refs:
-            self.languages[ref.language] += 1
-            self.tokens[ref.language] += ids.shape[1]
-        return loss / len(ids)
+        (losses.sum() * self.scale).backward()
+        return loss
+
+    def settle(self) -> None:
+        """Take the scale out of the sums. AgainError where it was too large for float16: it is halved."""
+        if self.scale == 1.0 or not self.samples:
+            return
+        if self.precision == "float16" and not bool(torch.isfinite(self._sum).all()) and self.scale > 1.0:
+            self.scale /= 2
+            raise AgainError("A gradient overflowed in float16")
+        self._sum.div_(self.scale)
 
     def contribution(self, *, staleness: int = 0) -> Contribution:
         """The mean gradient over all samples since `reset`, as a new vector; weight 0 without any.
 
         RunFailedError names the first tensor with a value that is not finite.
         """
+        self.settle()
         vector = self._sum.cpu().numpy() / np.float32(max(1, self.samples))
         finite = np.isfinite(vector)
         if not finite.all():
@@ -110,7 +135,7 @@ class GradientAccumulator:
     def _computing(self) -> AbstractContextManager[Any]:
         if self.precision == "float32":
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.device.type, dtype=getattr(torch, self.precision))
 
 
 def sample_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ from swarm.model.bloom import model_from_vector
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.initial import initial_vector
 from swarm.model.inner import InnerOptimizer
+from swarm.model.memory import MicroBatch
 from swarm.schema import RunConfig
 from swarm.state import SharedState
 from swarm.tokenizer import load, train
@@ -75,7 +76,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LocalWork]:
             GradientAccumulator(model, state.layout),
             InnerOptimizer(model, state.layout, config.optimizer),
             Batches(store, Plan(data, 16), peer),
-            micro_batch=3,
+            micro_batch=MicroBatch(3, print),
             tell=lambda samples: None,
         )
 
