@@ -1,7 +1,7 @@
 """How many samples are computed at once: as many as fit, and fewer when memory runs out, instead of dying.
 
-A volunteer's machine is used for other things too. So there are two signs: an allocation that failed (on a GPU the usual
-one), and little memory left on the host (where Linux would not refuse, but kill).
+A volunteer's machine is used for other things too. So there are two signs: an allocation that failed (usual on a GPU),
+and little memory left on the host (where Linux would not refuse, but kill).
 """
 
 from __future__ import annotations
