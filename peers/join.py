@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 @click.option("--steps", type=int, help="Leave after this many steps  [default: stay to the end]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, mps  [default: auto]")
 @click.option("--micro-batch", type=int, help="Sequences computed at once  [default: what suits the run]")
+@click.option(
+    "--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of products  [default: auto]"
+)
+@click.option("--gradient-checkpointing", is_flag=True, default=None, help="Less memory, about a third more time.")
 @click.option("--inner-optimizer", type=click.Choice(["adamw", "adamw-8bit"]), help="Of local runs  [default: adamw]")
 @click.option("--threads", type=int, help="CPU threads  [default: torch's choice]")
 @click.option("--listen", multiple=True, help="Multiaddress to listen on  [default: every interface, a free port]")

@@ -24,6 +24,7 @@ from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.inner import InnerOptimizer
 from swarm.model.memory import MicroBatch
+from swarm.model.precision import best_precision
 from swarm.network.host import Network
 from swarm.portable import LOCAL_KINDS
 from swarm.records import ProgressRecord
@@ -82,7 +83,13 @@ def accumulator(manifest: Manifest, state: SharedState, settings: Settings, say:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device, say)
-    return GradientAccumulator(model_from_vector(manifest.model, state.parameters, device), state.layout)
+    precision = best_precision(device) if settings.precision == "auto" else settings.precision
+    if (device.type, precision) != ("cpu", "float32"):
+        say(f"Computing on {device} in {precision}.")
+    model = model_from_vector(manifest.model, state.parameters, device)
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return GradientAccumulator(model, state.layout, precision=precision)
 
 
 def work(

@@ -25,8 +25,12 @@ class Settings(Strict):
     cache: Path | None = None  # tokenised text, shared by the peers of one user
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,2})?)$")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = (
+        "auto"  # of matrix products; auto: the hardware's best
+    )
     micro_batch: int | None = Field(default=None, ge=1, le=65_536)  # samples at once; None: what fits
     threads: int | None = Field(default=None, ge=1, le=1024)  # CPU threads for arithmetic; None: torch's choice
+    gradient_checkpointing: bool = False  # less memory for activations, about a third more time
     inner_optimizer: Literal["adamw", "adamw-8bit"] = "adamw"  # of mode "local"; its moments are this peer's own
     steps: int | None = Field(default=None, ge=1)  # leave after this many; None: stay to the end of the run
     keep_checkpoints: int = Field(default=3, ge=1, le=10_000)
