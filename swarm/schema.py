@@ -181,6 +181,15 @@ class TrainingSpec(Strict):
     validation_sequences: int = Field(default=8, ge=1, le=100_000)  # per language, in `eval` and `demo`
     checkpoint_every: int = Field(default=8, ge=1, le=64)  # steps; at these the swarm certifies the whole state
 
+    def samples_due(self, members: int) -> int:
+        """Samples that `members` peers together give before a round is called.
+
+        In local mode it grows with them, so that a peer of mean speed always takes `inner_steps` between two rounds.
+        """
+        if self.mode == "gradient":
+            return self.global_batch
+        return self.local.inner_steps * self.local.inner_batch * max(1, members)
+
 
 class AveragingSpec(Strict):
     algorithm: str = Field(default="round", pattern=r"^[a-z][a-z0-9-]{0,31}$")  # see swarm/averaging
