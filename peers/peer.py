@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from swarm.link import Link
     from swarm.manifest import SignedManifest
 
+WAIT_SECONDS = 0.1
+
 
 def run_peer(link: Link, settings: Settings, agree: Callable[[SignedManifest], None], wait_for: int = 1) -> int:
     """Train until the run's last step, the number of steps asked for, or a signal. The exit code."""
@@ -108,9 +110,7 @@ class Peer:
         if checkpoint is not None:
             self.batches.restore(checkpoint.cursor)
             self.say(f"Going on from step {self.state.step}.")
-        self.averager = averager(
-            self.manifest, self.network, self.state, progress=self.progress.trainers, wait_for=wait_for
-        )
+        self.averager = averager(self.manifest, self.network, self.state, self.progress.trainers)
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close
         self.work = work(
@@ -124,8 +124,17 @@ class Peer:
         )
         Donor(self.network, self.snapshot, lambda: self.state.step)
         self.catch_up = CatchUp(self.network, self.manifest, self.state, self.lock, self.reporter)
+        self.wait_for(wait_for)
         self.train()
         return self.end()
+
+    def wait_for(self, peers: int) -> None:
+        """Until so many train, this one included, or until the run has begun without us."""
+        self.progress.tell(step=self.state.step)
+        while (live := self.progress.trainers()) is not None and len(live) < peers and not self.leave:
+            if any(record.step > self.state.step for record in live.values()):
+                return
+            self.leave.event.wait(WAIT_SECONDS)
 
     def train(self) -> None:
         if self.catch_up.at_start(self.progress.trainers()):

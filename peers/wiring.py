@@ -33,7 +33,7 @@ from swarm.state import SharedState
 from swarm.tokenizer import load as load_tokenizer
 
 MICRO_BATCH_TOKENS = 512
-ALGORITHMS = ("round", "hivemind")
+ALGORITHMS = ("hivemind",)
 Say = Callable[[str], None]
 
 
@@ -117,14 +117,9 @@ def micro_batch(manifest: Manifest, settings: Settings, say: Say) -> MicroBatch:
 
 
 def averager(
-    manifest: Manifest,
-    network: Network,
-    state: SharedState,
-    *,
-    progress: Callable[[], Mapping[str, ProgressRecord]],
-    wait_for: int,
+    manifest: Manifest, network: Network, state: SharedState, progress: Callable[[], Mapping[str, ProgressRecord]]
 ) -> Averager:
     """What the manifest's `averaging.algorithm` names. progress: the records of all live trainers."""
     from swarm.averaging.hivemind import HivemindAverager
 
-    return HivemindAverager(network, manifest, state.layout.size, progress=progress, wait_for=wait_for)
+    return HivemindAverager(network, manifest, state.layout.size, progress=progress)

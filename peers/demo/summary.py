@@ -82,5 +82,6 @@ def read_parameters(checkpoint: Path) -> np.ndarray:
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
-    begin, end = header["parameters"]["data_offsets"]
+    places = [entry["data_offsets"] for name, entry in header.items() if name.startswith("parameters/")]
+    begin, end = min(place[0] for place in places), max(place[1] for place in places)
     return np.fromfile(path, dtype="<f4", count=(end - begin) // 4, offset=8 + length + begin)

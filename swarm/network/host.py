@@ -79,6 +79,11 @@ class Network:
     def peer_id(self) -> str:
         return self.identity.peer_id
 
+    @property
+    def p2p(self) -> CountedP2P:
+        """hivemind's P2P on our daemon, for what is built on hivemind's own calls. Only in the network's loop."""
+        return self._p2p
+
     # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> Network:
