@@ -122,7 +122,7 @@ class Daemon:
     def _hear(self, line: str) -> None:
         if line.startswith(READY):
             self._ready.set()
-        elif line and not line.startswith("Control socket:"):
+        elif line and not line.startswith(("Control socket:", "/", "Peer Addrs")):
             self._lines.append(line[:300])
 
     async def stop(self) -> None:

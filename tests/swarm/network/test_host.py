@@ -106,12 +106,12 @@ def test_a_malformed_address_is_refused_before_anything_starts(address: str) -> 
 
 
 def test_each_dead_seed_is_named_with_its_cause(join: Join) -> None:
-    first, stranger = join(), Identity.generate()
+    first, stranger, impostor = join(), Identity.generate(), Identity.generate()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     dead = f"/ip4/127.0.0.1/tcp/{port}/p2p/{stranger.peer_id}"
-    other = f"/ip4/127.0.0.1/tcp/{port_of(first)}/p2p/{stranger.peer_id}"
+    other = f"/ip4/127.0.0.1/tcp/{port_of(first)}/p2p/{impostor.peer_id}"
     with pytest.raises(NetworkError) as caught:
         join(initial_peers=[dead, other])
     assert f"{dead}: connection refused" in str(caught.value)
