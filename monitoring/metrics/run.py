@@ -64,7 +64,11 @@ RUN_GAUGES = rows(
     ("digest_agreement_ratio", "ratio", "Part of the comparable peers that hold the majority's shared state."),
     ("lineages", "lineages", "Lineages that live peers are on; 1 is one swarm."),
     ("step", "steps", "The swarm's step: the last that is certified, or the one that most trainers are at."),
-    ("last_step_timestamp_seconds", "seconds", "When the swarm last made a step, as seen from here (Unix time)."),
+    (
+        "last_step_timestamp_seconds",
+        "seconds",
+        "When the swarm last made a step, as seen from here; until one is seen, when the monitor began (Unix time).",
+    ),
     ("step_interval_seconds", "seconds", "From one global step to the next, median of the last ones."),
     ("planned_steps", "steps", "Steps of the whole run."),
     ("finished", "", "1 where the run has reached its planned end, 0 where it has not."),
