@@ -151,7 +151,7 @@ PROBLEMS: tuple[Problem, ...] = (
         "warning",
         "A peer's memory keeps growing.",
         "Take `bloomswarm report` there, then restart the peer: it comes back where it was.",
-        "peers whose memory has grown by half",
+        "peers whose memory has grown by 30 % in three hours",
     ),
     Problem(
         "peers-unreachable",
