@@ -18,7 +18,7 @@ HEADINGS: dict[Scope, str] = {
 
 INTRODUCTION = """# Metrics
 
-Generated from `monitoring/metrics.py` by `python -m monitoring.document`; change the table, not this file.
+Generated from `monitoring/metrics/` by `python -m monitoring.document`; change the table, not this file.
 
 Every series carries `run`, the first 16 digits of the manifest's digest, so that two runs in one Prometheus never mix.
 No label ever holds a peer id, a host name, an address or other text that a stranger chose; what is not in a label's set
