@@ -30,6 +30,7 @@ STOP_SECONDS = 1.0
 MAX_SOCKET_PATH = 90  # the kernel takes 107 bytes in the path of a unix socket
 KEPT_LINES = 8
 READY = "Peer ID:"
+GREETING = ("Control socket:", "Peer Addrs:", "/")  # and then its addresses, one a line
 
 
 class Daemon:
@@ -122,7 +123,7 @@ class Daemon:
     def _hear(self, line: str) -> None:
         if line.startswith(READY):
             self._ready.set()
-        elif line and not line.startswith(("Control socket:", "/", "Peer Addrs")):
+        elif line and not line.startswith(GREETING):
             self._lines.append(line[:300])
 
     async def stop(self) -> None:

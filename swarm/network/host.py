@@ -1,14 +1,13 @@
 """The network of one peer: hivemind's daemon and DHT node in one event loop, in one thread of this process.
 
 hivemind's own `DHT` forks a process that ignores Ctrl+C; `DHTNode` needs none. Everything public here may be called
-from any thread; what runs inside the loop is in `streams`, `directory` and `blobs`.
+from any thread; what runs inside the loop is in `engine` and what it holds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import logging
 import threading
 from collections import Counter
@@ -18,17 +17,16 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import uvloop
-from hivemind.dht import DHTNode
-from hivemind.utils.multiaddr import Multiaddr
 
 from swarm.errors import NetworkError
 from swarm.identity import Identity
-from swarm.network.blobs import Blobs, Progress
+from swarm.network.blobs import Progress
+from swarm.network.caps import UNCAPPED, Caps
 from swarm.network.counted import CountedP2P
-from swarm.network.daemon import Daemon
-from swarm.network.directory import KINDS, Directory, Record, Validator
+from swarm.network.directory import KINDS, Record
+from swarm.network.engine import Engine, Place
 from swarm.network.pipe import Buffer
-from swarm.network.seeds import check_ports, check_seeds, dial_seeds, join_failure
+from swarm.network.seeds import check_seeds
 from swarm.network.streams import Channel, Handler, Receiver, Streams
 from swarm.network.traffic import Traffic
 
@@ -43,7 +41,8 @@ class Network:
     """Use as a context manager, or `start` and `close`.
 
     initial_peers: multiaddresses that end in /p2p/<peer id>; none: the first peer of a run. kinds: what may be
-    published. on_death: told, in the network's thread, when the daemon ends by itself.
+    published. revivals: how often in a row a daemon that died is started again. on_death: told, in the network's
+    thread, when it is gone for good.
     """
 
     def __init__(
@@ -56,23 +55,18 @@ class Network:
         announce: Sequence[str] = (),
         client: bool = False,
         kinds: tuple[str, ...] = KINDS,
+        caps: Caps = UNCAPPED,
+        revivals: int = 0,
         on_death: Callable[[str], None] | None = None,
     ) -> None:
         self.identity = identity
         self.run_digest = run_digest
-        self.initial_peers = tuple(initial_peers)
-        self.listen = tuple(listen)
-        self.announce = tuple(announce)
-        self.client = client
-        self.kinds = kinds
-        self.traffic = Traffic()
-        self.failure: str | None = None  # why the daemon is gone, once it is
+        self._place = Place(tuple(initial_peers), tuple(listen), tuple(announce), client, kinds, revivals)
         self._on_death = on_death
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="network", daemon=True)
-        self._resources = contextlib.AsyncExitStack()
         self._closing = False
-        self._validator = Validator(identity, run_digest, kinds)
+        self._engine = Engine(identity, run_digest, self._place, caps, self._died)
         self._refused: Counter[str] = Counter()
 
     @property
@@ -80,9 +74,38 @@ class Network:
         return self.identity.peer_id
 
     @property
+    def client(self) -> bool:
+        """Whether this peer only dials out."""
+        return self._place.client
+
+    @property
+    def traffic(self) -> Traffic:
+        return self._engine.traffic
+
+    @property
+    def failure(self) -> str | None:
+        """Why the daemon is gone, while it is."""
+        return self._engine.failure
+
+    @property
+    def revived(self) -> int:
+        """How often a daemon that died was started again."""
+        return self._engine.revived
+
+    @property
+    def daemon_pid(self) -> int:
+        """Of the daemon, which is a process of its own (for its memory and load)."""
+        return self._engine.daemon.pid
+
+    @property
     def p2p(self) -> CountedP2P:
         """hivemind's P2P on our daemon, for what is built on hivemind's own calls. Only in the network's loop."""
-        return self._p2p
+        return self._engine.p2p
+
+    @property
+    def streams(self) -> Streams:
+        """For coroutines that run in the network's loop."""
+        return self._engine.streams
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -92,42 +115,15 @@ class Network:
         ConfigError, LinkError: a malformed address. ResourceError: a port that is taken. NetworkError: no seed could
         be reached (the cause for each), or the daemon does not start.
         """
-        check_seeds(self.initial_peers)
+        check_seeds(self._place.initial_peers)
         logging.getLogger("hivemind").setLevel(logging.CRITICAL)  # it prints tracebacks for what strangers send
         self._thread.start()
         try:
-            self._do(self._start(), timeout_seconds=60.0)
+            self._do(self._engine.start(), timeout_seconds=60.0)
         except BaseException:
             self.close()
             raise
         return self
-
-    async def _start(self) -> None:
-        self._daemon = await Daemon.start(
-            self.identity.libp2p_protobuf(), listen=self.listen, announce=self.announce, client=self.client
-        )
-        self._resources.push_async_callback(self._daemon.stop)
-        self._daemon.ended.add_done_callback(lambda future: self._died(future.result()))
-        self._p2p = await CountedP2P.attach(self._daemon.control, self.traffic)
-        self._resources.push_async_callback(self._p2p.shutdown)
-        if not self.client:
-            check_ports(self.listen, await self._addresses())
-        reached = await dial_seeds(self._daemon.control, self.initial_peers, self.peer_id)
-        try:
-            self._node = await DHTNode.create(
-                self._p2p, initial_peers=reached, client_mode=self.client, record_validator=self._validator
-            )
-        except Exception as error:
-            raise join_failure(error, reached) from error
-        self._resources.push_async_callback(self._node.shutdown)
-        self.directory = Directory(self._node, self.identity, self.run_digest, self.kinds)
-        self.streams = Streams(
-            self._daemon.control, str(self._daemon.folder / "streams.sock"), self.run_digest, self.traffic
-        )
-        self._resources.push_async_callback(self.streams.close)
-        self.streams.start()
-        self.blobs = Blobs(self.streams)
-        await self.blobs.start()
 
     def close(self) -> None:
         """End everything: daemon, port, sockets, thread. Safe to call twice and after a failed start."""
@@ -135,20 +131,13 @@ class Network:
             return
         self._closing = True
         try:
-            closing = asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
+            closing = asyncio.run_coroutine_threadsafe(self._engine.stop(), self._loop)
             closing.result(CLOSE_SECONDS)
         except concurrent.futures.TimeoutError:
             logger.warning("the network did not close within %.0f s", CLOSE_SECONDS)
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(CLOSE_SECONDS)
-
-    async def _stop(self) -> None:
-        await self._resources.aclose()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
 
     def __enter__(self) -> Network:
         return self.start()
@@ -162,11 +151,11 @@ class Network:
 
     def publish(self, kind: str, payload: bytes, ttl_seconds: float) -> bool:
         """Replace our signed record of `kind`; False where nobody stored it. It never expires before its forerunner."""
-        return self.run(self.directory.publish(kind, payload, ttl_seconds), DHT_SECONDS)
+        return self.run(self._engine.directory.publish(kind, payload, ttl_seconds), DHT_SECONDS)
 
     def read(self, kind: str) -> list[Record]:
         """Everybody's live records of `kind`, ours too, by peer id."""
-        return self.run(self.directory.read(kind), DHT_SECONDS)
+        return self.run(self._engine.directory.read(kind), DHT_SECONDS)
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -202,10 +191,10 @@ class Network:
 
     def serve(self, digest: str, content: bytes | Path) -> None:
         """Serve content under its SHA-256 (hex) for as long as this network lives."""
-        self._loop.call_soon_threadsafe(self.blobs.serve, digest, content)
+        self._loop.call_soon_threadsafe(self._engine.blobs.serve, digest, content)
 
     def withdraw(self, digest: str) -> None:
-        self._loop.call_soon_threadsafe(self.blobs.withdraw, digest)
+        self._loop.call_soon_threadsafe(self._engine.blobs.withdraw, digest)
 
     def fetch(
         self,
@@ -216,31 +205,22 @@ class Network:
         timeout_seconds: float | None = None,
     ) -> bytes:
         """The content of `digest`, verified. from_peers: whom to ask, in order; None: seeds, then everybody known."""
-        return self.run(self._fetch(digest, limit_bytes, from_peers, progress), timeout_seconds)
-
-    async def _fetch(
-        self, digest: str, limit_bytes: int, from_peers: Sequence[str] | None, progress: Progress | None
-    ) -> bytes:
-        if from_peers is None:
-            known = [record.peer_id for kind in self.kinds for record in await self.directory.read(kind)]
-            from_peers = [peer.rsplit("/", 1)[-1] for peer in self.initial_peers] + known
-        donors = [peer for peer in dict.fromkeys(from_peers) if peer != self.peer_id]
-        return await self.blobs.fetch(digest, limit_bytes=limit_bytes, donors=donors, progress=progress)
+        return self.run(self._engine.fetch(digest, limit_bytes, from_peers, progress), timeout_seconds)
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
     def addresses(self) -> list[str]:
         """Multiaddresses under which this peer can be dialled, each ending in /p2p/<our id>."""
-        return self.run(self._addresses(), DHT_SECONDS)
-
-    async def _addresses(self) -> list[str]:
-        own = Multiaddr(f"/p2p/{self.peer_id}")
-        _, addresses = await self._p2p.identify()
-        return [str(address.encapsulate(own)) for address in addresses]
+        return self.run(self._engine.addresses(), DHT_SECONDS)
 
     def connected(self) -> list[str]:
         """Ids of the peers with an open connection."""
-        return sorted({str(info.peer_id) for info in self.run(self._p2p.list_peers(), DHT_SECONDS)})
+        return self.run(self._engine.connected(), DHT_SECONDS)
+
+    def meet(self, addresses: Sequence[str]) -> dict[str, str | None]:
+        """Dial peers, all at once; each address with the cause of its failure, or None where its peer answered."""
+        check_seeds(addresses)
+        return self.run(self._engine.meet(addresses), 2 * DHT_SECONDS)
 
     def reject(self, reason: str) -> None:
         """Count something that a stranger sent and that did not pass a check further up."""
@@ -248,7 +228,7 @@ class Network:
 
     def rejected(self) -> Counter[str]:
         """What strangers did wrong and was refused, by reason."""
-        return self._refused + self._validator.rejected + self.streams.rejected + self.blobs.rejected
+        return self._refused + self._engine.rejected()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -272,11 +252,7 @@ class Network:
             future.cancel()
 
     def _died(self, reason: str) -> None:
-        if self._closing:
-            return
-        self.failure = reason
-        logger.error("%s", reason)
-        if self._on_death is not None:
+        if self._on_death is not None and not self._closing:
             self._on_death(reason)
 
     def _run_loop(self) -> None:

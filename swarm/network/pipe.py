@@ -17,6 +17,8 @@ from hivemind.p2p import PeerID
 from hivemind.proto import p2pd_pb2
 from hivemind.utils.multiaddr import Multiaddr
 
+from swarm.network.caps import BULK_BYTES, SLICE_BYTES, UNCAPPED, Caps
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 MAX_CONTROL_BYTES = 65_536
 BACKLOG = 512
@@ -27,12 +29,13 @@ class DaemonError(Exception):
 
 
 class Pipe:
-    """A duplex byte stream. `peer_id` is who is at the other end, authenticated by the daemon."""
+    """A duplex byte stream. `peer_id` is who is at the other end, authenticated by the daemon. `caps` may be set."""
 
     def __init__(self, sock: socket.socket, peer_id: str = "") -> None:
         self._socket = sock
         self._loop = asyncio.get_running_loop()
         self.peer_id = peer_id
+        self.caps: Caps = UNCAPPED
 
     @classmethod
     async def connect(cls, path: str) -> Pipe:
@@ -50,17 +53,28 @@ class Pipe:
         """Exactly `size` bytes. EOFError where the stream ends before that."""
         data = bytearray(size)
         rest = memoryview(data)
+        cap = self.caps.download if size >= BULK_BYTES else None
         while rest:
-            count = await self._loop.sock_recv_into(self._socket, rest)
+            count = await self._loop.sock_recv_into(self._socket, rest if cap is None else rest[:SLICE_BYTES])
             if count == 0:
                 raise EOFError(f"the stream ended {len(rest)} of {size} bytes early")
             rest = rest[count:]
+            if cap is not None:
+                await cap.take(count)
         return data
 
     async def write(self, *buffers: Buffer) -> None:
+        cap = self.caps.upload if sum(map(len, buffers)) >= BULK_BYTES else None
         for buffer in buffers:
-            if len(buffer):
-                await self._loop.sock_sendall(self._socket, buffer)
+            if cap is None:
+                if len(buffer):
+                    await self._loop.sock_sendall(self._socket, buffer)
+                continue
+            rest = memoryview(buffer)
+            for start in range(0, len(rest), SLICE_BYTES):
+                piece = rest[start : start + SLICE_BYTES]
+                await cap.take(len(piece))
+                await self._loop.sock_sendall(self._socket, piece)
 
     async def finish(self) -> None:
         """Say that nothing more will be written and wait until the other end has closed: it has read everything."""

@@ -25,26 +25,42 @@ def check_seeds(addresses: Sequence[str]) -> None:
 
 async def dial_seeds(control: str, addresses: Sequence[str], own_id: str) -> list[str]:
     """Dial all seeds at once; those that answered. NetworkError with each one's cause where none did."""
-    addresses = [address for address in addresses if peer_id_in(address) != own_id]
-    causes = await asyncio.gather(*(_dial(control, address) for address in addresses))
-    reached = [address for address, cause in zip(addresses, causes) if cause is None]
-    if addresses and not reached:
-        told = "; ".join(f"{address}: {cause}" for address, cause in zip(addresses, causes))
+    causes = await dial_all(control, [address for address in addresses if peer_id_in(address) != own_id])
+    reached = [address for address, cause in causes.items() if cause is None]
+    if causes and not reached:
+        told = "; ".join(f"{address}: {cause}" for address, cause in causes.items())
         raise NetworkError(f"no seed of the run answers ({told}); check your connection or ask for a newer link")
     return reached
 
 
-async def _dial(control: str, address: str) -> str | None:
-    """None where the peer was reached, else the cause."""
-    host, _, peer_id = address.rpartition("/p2p/")
+async def dial_all(control: str, addresses: Sequence[str]) -> dict[str, str | None]:
+    """Each address with the cause of its failure, or None where its peer was reached.
+
+    One dial a peer, with all its addresses: the daemon answers simultaneous dials to one peer with each other's errors.
+    """
+    by_peer: dict[str, list[str]] = {}
+    for address in dict.fromkeys(addresses):
+        by_peer.setdefault(peer_id_in(address), []).append(address)
+    causes = await asyncio.gather(*(_dial(control, peer_id, mine) for peer_id, mine in by_peer.items()))
+    return {address: cause for found in causes for address, cause in found.items()}
+
+
+async def _dial(control: str, peer_id: str, addresses: list[str]) -> dict[str, str | None]:
+    hosts = {address: address.rpartition("/p2p/")[0] for address in addresses}
     try:
         async with asyncio.timeout(DIAL_SECONDS):
-            await dial(control, peer_id, [host])
+            await dial(control, peer_id, list(hosts.values()))
     except TimeoutError:
-        return f"no answer within {DIAL_SECONDS:.0f} s"
+        return dict.fromkeys(addresses, f"no answer within {DIAL_SECONDS:.0f} s")
     except (DaemonError, OSError) as error:
-        return dial_cause(str(error))
-    return None
+        said = str(error)
+        return {address: dial_cause(_about(host, said)) for address, host in hosts.items()}
+    return dict.fromkeys(addresses)
+
+
+def _about(host: str, said: str) -> str:
+    """The line about one address of what the daemon said about all of a peer's; all of it where there is none."""
+    return next((line for line in said.splitlines() if f"[{host}]" in line), said)
 
 
 def peer_id_in(address: str) -> str:

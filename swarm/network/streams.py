@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from swarm.errors import NetworkError
+from swarm.network.caps import UNCAPPED, Caps
 from swarm.network.pipe import Buffer, DaemonError, Listener, Pipe, open_stream
 from swarm.network.traffic import Traffic
 
@@ -93,18 +94,25 @@ class Channel:
 class Streams:
     """The registry of handlers and the calling side. Lives in the network's event loop."""
 
-    def __init__(self, control: str, listen_path: str, namespace: str, traffic: Traffic) -> None:
-        self._control = control
+    def __init__(self, namespace: str, traffic: Traffic, caps: Caps = UNCAPPED) -> None:
         self._prefix = f"/bloomswarm/{namespace}/"
         self._traffic = traffic
+        self._caps = caps
         self._services: dict[str, _Service] = {}
-        self._listener = Listener(control, listen_path, self._serve)
+        self._control = ""
+        self._listener: Listener | None = None
         self._open: Counter[str] = Counter()
         self._inbound_bytes = 0
         self.rejected: Counter[str] = Counter()  # what strangers did wrong, by reason
 
-    def start(self) -> None:
+    async def attach(self, control: str, listen_path: str) -> None:
+        """Serve through a daemon: the first one, or the one that took the place of one that died."""
+        await self.close()
+        self._control = control
+        self._listener = Listener(control, listen_path, self._serve)
         self._listener.start()
+        for name in self._services:
+            await self._listener.register(self._prefix + name)
 
     async def handle(self, name: str, handler: Handler, *, limit_bytes: int, purpose: str | None = None) -> None:
         """Answer requests of at most `limit_bytes` to `name`. A handler raises `RefusedError` to say no."""
@@ -127,7 +135,7 @@ class Streams:
         size, purpose = sum(map(len, request)), purpose or name
         with _failures(peer_id, timeout_seconds):
             async with asyncio.timeout(timeout_seconds):
-                pipe = await open_stream(self._control, peer_id, self._prefix + name)
+                pipe = await self._pipe(peer_id, name)
                 try:
                     await pipe.write(LENGTH.pack(size), *request)
                     self._traffic.add("sent", purpose, LENGTH.size + size)
@@ -148,15 +156,22 @@ class Streams:
         """A one-way channel to the receiver `name` of `peer_id`. PeerError where it cannot be opened."""
         with _failures(peer_id, timeout_seconds):
             async with asyncio.timeout(timeout_seconds):
-                pipe = await open_stream(self._control, peer_id, self._prefix + name)
+                pipe = await self._pipe(peer_id, name)
         return Channel(pipe, self._traffic, purpose or name)
 
     async def close(self) -> None:
-        await self._listener.close()
+        if self._listener is not None:
+            await self._listener.close()
+
+    async def _pipe(self, peer_id: str, name: str) -> Pipe:
+        pipe = await open_stream(self._control, peer_id, self._prefix + name)
+        pipe.caps = self._caps
+        return pipe
 
     async def _register(self, name: str, service: _Service) -> None:
         assert name not in self._services, f"{name} is registered already"
         self._services[name] = service
+        assert self._listener is not None, "attach comes first"
         await self._listener.register(self._prefix + name)
 
     async def _serve(self, pipe: Pipe, protocol: str) -> None:
@@ -165,6 +180,7 @@ class Streams:
             self.rejected["streams"] += 1
             return
         self._open[pipe.peer_id] += 1
+        pipe.caps = self._caps
         try:
             if service.handler is not None:
                 await self._answer(pipe, service, service.handler)

@@ -64,7 +64,7 @@ def test_peers_that_only_know_the_seed_can_call_each_other(join: Join) -> None:
 def test_close_leaves_no_process_no_port_no_thread_and_no_file(join: Join) -> None:
     first = join()
     network = join(first)
-    daemon, port, folder = network._daemon.pid, port_of(network), network._daemon.folder
+    daemon, port, folder = network.daemon_pid, port_of(network), network._engine.daemon.folder
     assert folder.is_dir()
     assert folder.stat().st_mode & 0o077 == 0
     began = time.monotonic()
@@ -129,7 +129,7 @@ def test_a_daemon_that_dies_is_noticed_and_reported(join: Join) -> None:
         heard.set()
 
     network = join(on_death=hear)
-    os.kill(network._daemon.pid, signal.SIGKILL)
+    os.kill(network.daemon_pid, signal.SIGKILL)
     assert heard.wait(5)
     assert told == [network.failure]
     assert "killed by signal 9" in told[0]
@@ -142,7 +142,7 @@ import os, sys, signal
 from swarm.identity import Identity
 from swarm.network.host import Network
 with Network(Identity.generate(), "0" * 64) as network:
-    print(network._daemon.pid, flush=True)
+    print(network.daemon_pid, flush=True)
     if sys.argv[1] == "crash":
         os._exit(1)
     signal.pause()
