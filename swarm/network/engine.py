@@ -101,9 +101,11 @@ class Engine:
 
     async def _leave_dht(self) -> None:
         """hivemind waits for the daemon's answers without an end, also where the daemon is dead."""
+        self.node.is_alive = False
+        if self.daemon.ended.done():
+            return
         leaving = asyncio.ensure_future(self.node.shutdown())
         await asyncio.wait({leaving, self.daemon.ended}, return_when=asyncio.FIRST_COMPLETED)
-        self.node.is_alive = False
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
 

@@ -23,7 +23,7 @@ from swarm.identity import Identity
 from swarm.network.blobs import Progress
 from swarm.network.caps import UNCAPPED, Caps
 from swarm.network.counted import CountedP2P
-from swarm.network.directory import KINDS, Record
+from swarm.network.directory import KINDS, Directory, Record
 from swarm.network.engine import Engine, Place
 from swarm.network.pipe import Buffer
 from swarm.network.seeds import check_seeds
@@ -106,6 +106,11 @@ class Network:
     def streams(self) -> Streams:
         """For coroutines that run in the network's loop."""
         return self._engine.streams
+
+    @property
+    def directory(self) -> Directory:
+        """Likewise."""
+        return self._engine.directory
 
     # --- life -------------------------------------------------------------------------------------------------------
 
