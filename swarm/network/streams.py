@@ -5,6 +5,10 @@ runs do not even share a stream. Bytes are counted as they are written and read,
 
     request, one-way message    length (4 bytes, big-endian) | body
     response                    status (1 byte) | length (4 bytes) | body, or the refusal's text
+    end of a channel            the length 2^32 - 1; answered by one zero byte when every message was taken
+
+The end is answered in words because the daemon closes a stream that is closed on one side long before the other side
+has read it all.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from swarm.network.traffic import Traffic
 
 LENGTH = struct.Struct(">I")
 ANSWER = struct.Struct(">BI")
+END = LENGTH.pack(0xFFFFFFFF)
 OK, REFUSED = 0, 1
 MAX_REFUSAL = 200  # bytes of text
 STREAMS_PER_PEER = 64
@@ -83,7 +88,8 @@ class Channel:
         try:
             with _failures(self._pipe.peer_id, timeout_seconds):
                 async with asyncio.timeout(timeout_seconds), self._turn:
-                    await self._pipe.finish()
+                    await self._pipe.write(END)
+                    await self._pipe.read(1)
         finally:
             self._pipe.close()
 
@@ -185,9 +191,7 @@ class Streams:
             if service.handler is not None:
                 await self._answer(pipe, service, service.handler)
             elif service.receiver is not None:
-                while True:
-                    async with self._message(pipe, service, IDLE_SECONDS) as message:
-                        await service.receiver(pipe.peer_id, message)
+                await self._receive(pipe, service, service.receiver)
         except TimeoutError:
             self.rejected["stalled"] += 1
         finally:
@@ -195,11 +199,23 @@ class Streams:
             if not self._open[pipe.peer_id]:
                 del self._open[pipe.peer_id]
 
-    @contextlib.asynccontextmanager
-    async def _message(self, pipe: Pipe, service: _Service, idle_seconds: float) -> AsyncIterator[bytearray]:
-        """One frame; counted against what may be held at once until its consumer is done with it."""
+    async def _receive(self, pipe: Pipe, service: _Service, receiver: Receiver) -> None:
+        """The messages of a channel, one by one, until its sender ends it."""
+        while (header := await self._header(pipe, IDLE_SECONDS)) != END:
+            async with self._message(pipe, service, header) as message:
+                await receiver(pipe.peer_id, message)
+        await pipe.write(b"\0")
+        async with asyncio.timeout(STALL_SECONDS):
+            await pipe.finish()
+
+    async def _header(self, pipe: Pipe, idle_seconds: float) -> bytearray:
         async with asyncio.timeout(idle_seconds):
-            (size,) = LENGTH.unpack(await pipe.read(LENGTH.size))
+            return await pipe.read(LENGTH.size)
+
+    @contextlib.asynccontextmanager
+    async def _message(self, pipe: Pipe, service: _Service, header: bytearray) -> AsyncIterator[bytearray]:
+        """One frame; counted against what may be held at once until its consumer is done with it."""
+        (size,) = LENGTH.unpack(header)
         if size > service.limit_bytes or self._inbound_bytes + size > MAX_INBOUND_BYTES:
             self.rejected["size" if size > service.limit_bytes else "busy"] += 1
             raise EOFError(f"a message of {size} bytes")
@@ -215,7 +231,7 @@ class Streams:
     async def _answer(self, pipe: Pipe, service: _Service, handler: Handler) -> None:
         status = OK
         answer: Buffer = b""
-        async with self._message(pipe, service, STALL_SECONDS) as request:
+        async with self._message(pipe, service, await self._header(pipe, STALL_SECONDS)) as request:
             try:
                 answer = await handler(pipe.peer_id, request)
             except RefusedError as refusal:
