@@ -105,6 +105,18 @@ def test_training_text_is_never_taken_for_validation(tmp_path: Path) -> None:
     assert read_validation(DataSpec(sources=(FOLDER,)), tmp_path) == {}
 
 
+def test_a_file_that_is_trained_on_is_never_validation(tmp_path: Path) -> None:
+    """Whoever names validation/en.jsonl as a source has one measure less, and no measure that means nothing."""
+    for code in ("en", "fr"):
+        jsonl(tmp_path / "train" / f"{code}.jsonl", {"text": "seen"})
+        jsonl(tmp_path / "validation" / f"{code}.jsonl", {"text": "held out"})
+    trained = SourceSpec(kind="jsonl", path="validation/en.jsonl", language="en")
+    spec = DataSpec(sources=(SourceSpec(kind="folder", path="train"), trained))
+    assert list(read_validation(spec, tmp_path)) == ["fr"]
+    with pytest.raises(ValueError, match="measured and never trained on"):
+        SourceSpec(kind="folder", path=".", split="validation")
+
+
 def test_max_documents_counts_per_language(tmp_path: Path) -> None:
     for code in ("en", "fr"):
         jsonl(tmp_path / f"{code}.jsonl", *({"text": str(i)} for i in range(9)))
