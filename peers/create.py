@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from peers.folders import find_config
+from peers.terminal import passing
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ def command(
     config: str, folder: Path | None, data: Path | None, steps: int | None, dry_run: bool, as_json: bool
 ) -> None:
     """Make a run from CONFIG (a TOML file, or the name of a built-in one): keys, tokenizer, signed manifest."""
+    from peers.known import require_known
     from swarm.manifest import load_config
 
     path = find_config(config)
     chosen = change(load_config(path), data=data, steps=steps)
+    require_known(chosen)
     if dry_run:
         show_sizing(chosen, as_json)
         return
@@ -44,10 +47,15 @@ def command(
         raise ConfigError("where to? Name a new folder with --dir, or look first with --dry-run")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is not empty: a run is never overwritten; choose another --dir")
-    manifest = create(chosen, path.parent, folder, say=lambda words: click.echo(words, err=True))
+    with passing() as say:
+        manifest = create(chosen, path.parent, folder, say)
+    rates = bytes_per_token(manifest)
     if as_json:
-        click.echo(json.dumps({"run": str(folder), "digest": manifest.digest, "owner": manifest.owner}))
+        made = {"run": str(folder), "digest": manifest.digest, "owner": manifest.owner, "bytes_per_token": rates}
+        click.echo(json.dumps(made))
     else:
+        click.echo("Bytes per token (a language far below the others is treated badly):")
+        click.echo("  " + "  ".join(f"{code} {rate:.2f}" for code, rate in rates.items()))
         click.echo(f"Run {manifest.name} {manifest.digest[:16]} is ready in {folder}. Serve it with:")
         click.echo(f"  bloomswarm seed {folder}")
 
@@ -79,17 +87,22 @@ def create(config: RunConfig, base: Path, folder: Path, say: Callable[[str], Non
 
     `base` is the folder that relative data paths in `config` start from.
     """
-    making = folder.parent / f".{folder.name}.making"
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir(parents=True)
+    from swarm.durable import sync_folder, unfinished
+
+    folder = folder.resolve()
+    new = [parent for parent in folder.parents if not parent.exists()]
     try:
-        manifest = fill(config, base, making, say)
-        if folder.exists():
-            folder.rmdir()
-        making.rename(folder)
+        with unfinished(folder.parent, folder.name) as making:
+            manifest = fill(config, base, making, say)
+            if folder.exists():
+                folder.rmdir()
+            making.rename(folder)
+            sync_folder(folder.parent)
         return manifest
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        for parent in new:  # nothing was put there: they were made for nothing
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
 
 def fill(config: RunConfig, base: Path, folder: Path, say: Callable[[str], None]) -> Manifest:
@@ -103,16 +116,14 @@ def fill(config: RunConfig, base: Path, folder: Path, say: Callable[[str], None]
     from swarm.tokenizer import load, train
 
     config, root = portable(config, base)
-    say("Reading the text and making the tokenizer ...")
+    say("reading the text and making the tokenizer")
     source = config.tokenizer.source
     data = load(source).data if source else train(texts_by_language(config.data, root), config.model.vocab_size)
     tokenizer = load(data).check(vocab_size=config.model.vocab_size)
     stock = take_stock(
         config.data, tokenizer, config.model.sequence_length, root=root, cache=folder / "cache", progress=say
     )
-    say("Bytes per token (a language far below the others is treated badly):")
-    say("  " + "  ".join(f"{code} {held.text_bytes / held.tokens:.2f}" for code, held in sorted(stock.items())))
-    say("Drawing the initial weights ...")
+    say("drawing the initial weights")
     from swarm.model.bloom import starting_vector
     from swarm.model.initial import vector_digest
 
@@ -128,3 +139,8 @@ def fill(config: RunConfig, base: Path, folder: Path, say: Callable[[str], None]
     shutil.rmtree(folder / "cache", ignore_errors=True)
     RunFolder(folder).write(SignedManifest.sign(manifest, owner).to_json(), data)
     return manifest
+
+
+def bytes_per_token(manifest: Manifest) -> dict[str, float]:
+    """By language. One far below the others is cut into more tokens for the same text: it is treated badly."""
+    return {code: round(held.text_bytes / held.tokens, 3) for code, held in sorted(manifest.data.stock.items())}

@@ -16,13 +16,14 @@ from peers.catch_up import CatchUp
 from peers.donor import Donor
 from peers.events import Events
 from peers.folders import run_folder
+from peers.known import require_known
 from peers.lifecycle import Leave
 from peers.progress import Progress
 from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import Trainer
-from peers.wiring import averager, require_known, starting_state, training_data, work
+from peers.wiring import averager, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
 from swarm.checkpoint import save
 from swarm.errors import INTERRUPTED, NetworkError, ResourceError

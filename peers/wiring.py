@@ -9,16 +9,14 @@ from peers.device import choose_device
 from peers.folders import home
 from peers.local_work import LocalWork
 from peers.work import GradientWork
-from swarm.averaging.aggregator import aggregator_named
 from swarm.averaging.averager import Averager
-from swarm.averaging.codec import codec_named
 from swarm.checkpoint import Checkpoint, load, saved
 from swarm.data.batches import Batches
 from swarm.data.plan import Plan
 from swarm.data.stock import check_stock
 from swarm.data.store import open_store
 from swarm.durable import remove_stale
-from swarm.errors import CheckpointError, DataError, IncompatibleError
+from swarm.errors import CheckpointError, DataError
 from swarm.manifest import Manifest, SignedManifest
 from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.model.gradient import GradientAccumulator
@@ -33,17 +31,7 @@ from swarm.state import SharedState
 from swarm.tokenizer import load as load_tokenizer
 
 MICRO_BATCH_TOKENS = 512
-ALGORITHMS = ("hivemind",)
 Say = Callable[[str], None]
-
-
-def require_known(manifest: Manifest) -> None:
-    """IncompatibleError where the run names a codec, an aggregator or an algorithm that this version does not have."""
-    codec_named(manifest.averaging.codec)
-    aggregator_named(manifest.averaging.aggregator)
-    if manifest.averaging.algorithm not in ALGORITHMS:
-        known = ", ".join(ALGORITHMS)
-        raise IncompatibleError(f"the run averages by {manifest.averaging.algorithm}, this version by {known}; upgrade")
 
 
 def training_data(manifest: Manifest, tokenizer: bytes, settings: Settings, peer_id: str, say: Say) -> Batches:

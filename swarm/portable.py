@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from swarm.errors import ConfigError
+from swarm.errors import DataError
 from swarm.schema import RunConfig, SourceSpec
 
 LOCAL_KINDS = ("jsonl", "text", "parquet", "folder")
@@ -34,15 +34,14 @@ def portable(config: RunConfig, base: Path) -> tuple[RunConfig, Path]:
     """`config` with local paths relative to one root, and that root. Paths in `config` are relative to `base`.
 
     A single folder becomes "." and is itself the root, so that `--data FOLDER` is all a volunteer has to say.
-    Raises ConfigError where a path does not exist.
+    Raises DataError where a path does not exist.
     """
     places: dict[int, Path] = {}
     for index, source in enumerate(config.data.sources):
         if source.kind in LOCAL_KINDS and source.path is not None:
             place = Path(os.path.abspath(base / Path(source.path).expanduser()))
             if not place.exists():
-                hint = "write it relative to the configuration file, or in full"
-                raise ConfigError(f"data.sources[{index}].path: there is no {place}; {hint}")
+                raise DataError(f"there is no {place} (data.sources[{index}].path); check the path")
             places[index] = place
     if not places:
         return config, base

@@ -101,6 +101,8 @@ class SourceSpec(Strict):
             raise ValueError(f'kind = {self.kind!r} holds one language; add language = "en" (its code)')
         if not many and self.languages is not None:
             raise ValueError(f"kind = {self.kind!r} holds one language; write language, and one source for each")
+        if self.kind == "folder" and self.split == "validation":
+            raise ValueError('split = "validation" is measured and never trained on; leave split out, or name another')
         if self.languages is not None and len(set(self.languages)) != len(self.languages):
             twice = next(code for code in self.languages if self.languages.count(code) > 1)
             raise ValueError(f"languages names {twice!r} twice; name each once")

@@ -19,7 +19,8 @@ import numpy as np
 from tokenizers import Regex, decoders, models, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as Backend
 
-from swarm.errors import ConfigError, DataError
+from swarm.errors import ConfigError, DataError, NetworkError
+from swarm.hub import quiet
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")
 END_NAMES = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>")
@@ -28,6 +29,9 @@ MAX_TOKENIZER_BYTES = 64 << 20
 BYTES_PER_LANGUAGE = 300_000  # what BPE learns from; more of it changes little (3 s for 21 languages on 2 cores)
 MOST_REPEATS = 8  # a tiny language is repeated this often at most, or whole sentences of it would become tokens
 PIECE_CHARACTERS = 2000
+ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())  # the characters that stand for the 256 bytes
+# what normalizers alter: runs of spaces, line ends, accents, ligatures, vowel signs, width, joiners, control characters
+PROBE = "a  B\t\r\nE\u0301\u00c9 \ufb01 \u0939\u093f \u4e2d\uff01 \u200d\ufeff\U0001f642\x01\x7f"
 LONGEST_TOKEN = 48  # bytes: about 16 characters of Devanagari or Chinese
 
 
@@ -48,7 +52,15 @@ class Tokenizer:
         self.data = data
         if not _is_byte_level(json.loads(data)):
             raise DataError(f'{name}: not a byte-level tokenizer; use one like BLOOM\'s, such as "bigscience/bloom"')
-        self.vocab_size = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
+        vocabulary = self._backend.get_vocab(with_added_tokens=True)
+        if lacking := [letter for letter in ALPHABET if letter not in vocabulary]:
+            lack = f"{len(lacking)} of the {len(ALPHABET)} bytes are not in its vocabulary"
+            raise DataError(f"{name}: {lack}, so text would get lost; use a complete byte-level tokenizer")
+        if self.decode(self.encode(PROBE)) != PROBE:
+            raise DataError(
+                f"{name}: it alters text (a normalizer, or a space put before it); use one that gives it back"
+            )
+        self.vocab_size = max(vocabulary.values()) + 1
         ends = [index for end in END_NAMES if (index := self._backend.token_to_id(end)) is not None]
         if not ends:
             raise DataError(f"{name}: no end-of-text token ({', '.join(END_NAMES)}); documents could not be told apart")
@@ -63,10 +75,10 @@ class Tokenizer:
     def token_bytes(self) -> np.ndarray:
         """(vocab_size,) int32: bytes of text behind each token; 0 for special tokens."""
         table = np.zeros(self.vocab_size, dtype=np.int32)
-        special = {index for index, token in self._backend.get_added_tokens_decoder().items() if token.special}
         for token, index in self._backend.get_vocab(with_added_tokens=True).items():
-            if index not in special:
-                table[index] = len(token)  # byte level writes each byte as one character
+            table[index] = len(token)  # byte level writes each byte as one character
+        for index, added in self._backend.get_added_tokens_decoder().items():  # these are written as they are
+            table[index] = 0 if added.special else len(added.content.encode("utf-8"))
         return table
 
     def encode(self, text: str) -> list[int]:
@@ -198,10 +210,14 @@ def _is_byte_level(config: dict[str, Any]) -> bool:
 def _from_hub(name: str) -> bytes:
     """tokenizer.json of a Hub model "name" or "name@revision"; kept in the Hub's own cache."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
     try:
-        return Path(hf_hub_download(repository, "tokenizer.json", revision=revision or None)).read_bytes()
+        with quiet():
+            return Path(hf_hub_download(repository, "tokenizer.json", revision=revision or None)).read_bytes()
     except Exception as error:  # dozens of types for a wrong name, no network, no access
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        if isinstance(error, ConnectionError | LocalEntryNotFoundError):
+            raise NetworkError(f"tokenizer {name}: {reason}; check the network, or give a path") from None
         raise DataError(f"tokenizer {name}: {reason}; check the name and the network, or give a path") from None

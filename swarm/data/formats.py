@@ -16,6 +16,7 @@ from swarm.data.document import MAX_DOCUMENT_BYTES
 from swarm.errors import DataError
 
 TEXT_DOCUMENT_BYTES = 64 << 10  # a plain-text document ends at a blank line, or at the first line end after this
+NUL = "holds a NUL character, so it is no text, or is UTF-16; convert it to UTF-8"
 ROWS = 256  # Parquet rows decoded at once
 Reader = Callable[[Path, str], Iterator[tuple[str, str]]]
 
@@ -45,6 +46,8 @@ def read_text(path: Path, column: str = "") -> Iterator[tuple[str, str]]:
     for number, line in _lines(path):
         blank = not line.strip()
         if not blank:
+            if "\0" in line:
+                raise DataError(f"{path}:{number}: {NUL}")
             first = first if held else number
             held.append(line)
             size += len(line)
@@ -93,6 +96,8 @@ def text_of(row: dict[str, Any], column: str, where: str) -> str:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise DataError(f"{where}: character {error.start + 1} is half of a surrogate pair; remove it") from None
+    if "\0" in text:
+        raise DataError(f"{where}: {NUL}")
     if size > MAX_DOCUMENT_BYTES:
         raise DataError(f"{where}: a document of {size} bytes, {MAX_DOCUMENT_BYTES} is the most; split it")
     return text if text.strip() else ""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from swarm.data.formats import missing_extra, text_of
-from swarm.errors import DataError
+from swarm.errors import DataError, NetworkError
+from swarm.hub import quiet
 from swarm.schema import SourceSpec
 
 
@@ -25,6 +26,12 @@ def read_hub(source: SourceSpec, root: Path | None) -> Iterator[tuple[str, str]]
             yield (str(given)[:200] if isinstance(given, str | int) else f"{source.path}:{number}"), text
 
 
+def local_folder(source: SourceSpec, root: Path | None) -> Path | None:
+    """The data-set folder below `root` that a source names; None where it is the Hub's."""
+    assert source.path is not None
+    return root / source.path if root is not None and (root / source.path).is_dir() else None
+
+
 def _stream(source: SourceSpec, root: Path | None, what: str) -> Iterable[dict[str, Any]]:
     assert source.path is not None
     try:
@@ -32,14 +39,19 @@ def _stream(source: SourceSpec, root: Path | None, what: str) -> Iterable[dict[s
     except ImportError:
         raise missing_extra(f"{what}: reading it", "datasets") from None
     name = source.path
-    if root is not None and (root / name).is_dir():
-        name = str((root / name).resolve())
+    if (folder := local_folder(source, root)) is not None:
+        name = str(folder.resolve())
     elif root is not None and Path(name).exists():
         here = Path(name).resolve()
         raise DataError(f"{what}: {here} would be read instead of the Hub's; work in another folder, or set --data")
     try:
-        return datasets.load_dataset(name, source.config, split=source.split, revision=source.revision, streaming=True)
-    except Exception as error:  # the library raises dozens of types for a wrong name, split, config or network
+        with quiet():
+            return datasets.load_dataset(
+                name, source.config, split=source.split, revision=source.revision, streaming=True
+            )
+    except ConnectionError as error:  # what the library makes of no network, and of its offline mode
+        raise NetworkError(f"{what}: {_one_line(error)}; check the network, or use text on this machine") from None
+    except Exception as error:  # the library raises dozens of types for a wrong name, split or config
         raise DataError(f"{what}: {_one_line(error)}; check name, config, split and revision") from None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from swarm.data.document import Document
 from swarm.data.formats import FORMATS, read_jsonl, read_parquet, read_text
-from swarm.data.hub import read_hub
+from swarm.data.hub import local_folder, read_hub
 from swarm.errors import DataError
 from swarm.portable import why_not_portable
 from swarm.schema import DataSpec, SourceSpec
@@ -74,9 +74,10 @@ def texts_by_language(data: DataSpec, root: Path | None) -> dict[str, Iterator[s
 
 
 def files_of(source: SourceSpec, root: Path | None) -> list[Path]:
-    """The local files of a source in reading order; empty for the Hub."""
+    """The local files of a source in reading order (of a data-set folder: all of it); empty for the Hub."""
     if source.kind == "huggingface":
-        return []
+        folder = local_folder(source, root)
+        return sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
     if source.kind in READERS:
         return [_place(source, root)]
     found = folder_files(_folder(source, root), source.split)

@@ -13,31 +13,51 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field, ValidationError
 
 from swarm.canonical import canonical_bytes, digest
 from swarm.data.document import Document
 from swarm.data.sources import files_of, languages, read_language
 from swarm.data.stock import Count, Progress, silent
 from swarm.errors import DataError, ResourceError
-from swarm.schema import DataSpec, LanguageStock
+from swarm.schema import DataSpec, Language, LanguageStock, Sha256
 from swarm.tokenizer import Tokenizer
+from swarm.validation import Strict
 
 FORMAT = 1
 INDEX = "store.json"
 TOGETHER_BYTES = 1 << 20  # text tokenised in one call
 SAY_EVERY_BYTES = 32 << 20
 LOOK_AGAIN_SECONDS = 0.1
-Counts = dict[str, dict[str, int | str]]  # by language: documents, text_bytes, tokens, digest
+
+
+class Held(Strict):
+    """What the store holds of a language: a `LanguageStock` but for the sequences, whose length is not the store's."""
+
+    documents: int = Field(ge=1, lt=2**53)
+    text_bytes: int = Field(ge=1, lt=2**53)
+    tokens: int = Field(ge=1, lt=2**53)
+    digest: Sha256
+
+
+class Index(Strict):
+    """store.json."""
+
+    format: int
+    tokenizer: Sha256
+    languages: dict[Language, Held] = Field(min_length=1)
+
+
+Counts = Mapping[str, Held]
 
 
 class TokenStore:
@@ -50,15 +70,15 @@ class TokenStore:
         self.stock: dict[str, LanguageStock] = {}
         self._tokens: dict[str, np.ndarray] = {}
         for language, count in sorted(counts.items()):
-            sequences = int(count["tokens"]) // length
+            sequences = count.tokens // length
             if sequences == 0:
                 raise DataError(
-                    f"{language} has {count['tokens']} tokens in {count['documents']} documents, fewer than one "
+                    f"{language} has {count.tokens} tokens in {count.documents} documents, fewer than one "
                     f"sequence of {length}; add text, leave it out, or lower model.sequence_length"
                 )
-            self.stock[language] = LanguageStock.model_validate({**count, "sequences": sequences})
+            self.stock[language] = LanguageStock(**count.model_dump(), sequences=sequences)
             self._tokens[language] = np.memmap(folder / _file_name(language), dtype=_dtype(tokenizer), mode="r")
-            assert len(self._tokens[language]) == count["tokens"]
+            assert len(self._tokens[language]) == count.tokens
 
     def sequence(self, language: str, index: int) -> np.ndarray:
         """(sequence_length,) int64 token ids. DataError where the file on disk holds an id that cannot be."""
@@ -105,13 +125,13 @@ def _build(folder: Path, data: DataSpec, tokenizer: Tokenizer, root: Path | None
     making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         codes = languages(data, root)
-        counts = {}
+        counts: dict[str, Held] = {}
         for number, code in enumerate(codes, start=1):
             progress(f"reading {code} ({number} of {len(codes)})")
             counts[code] = _write_language(making / _file_name(code), data, tokenizer, root, code, progress)
-        index = canonical_bytes({"format": FORMAT, "tokenizer": tokenizer.digest, "languages": counts})
+        index = Index(format=FORMAT, tokenizer=tokenizer.digest, languages=counts)
         with (making / INDEX).open("wb") as file:
-            file.write(index)
+            file.write(canonical_bytes(index.model_dump()))
             os.fsync(file.fileno())
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         making.rename(folder)
@@ -121,7 +141,7 @@ def _build(folder: Path, data: DataSpec, tokenizer: Tokenizer, root: Path | None
 
 def _write_language(
     path: Path, data: DataSpec, tokenizer: Tokenizer, root: Path | None, language: str, progress: Progress
-) -> dict[str, int | str]:
+) -> Held:
     count, said = Count(), 0
     with path.open("wb") as file:
         for documents in _together(read_language(data, root, language)):
@@ -134,12 +154,7 @@ def _write_language(
                 progress(f"reading {language}: {said / 1e6:.0f} MB")
         file.flush()
         os.fsync(file.fileno())
-    return {
-        "documents": count.documents,
-        "text_bytes": count.text_bytes,
-        "tokens": count.tokens,
-        "digest": count.digest,
-    }
+    return Held(documents=count.documents, text_bytes=count.text_bytes, tokens=count.tokens, digest=count.digest)
 
 
 def _together(documents: Iterator[Document]) -> Iterator[list[Document]]:
@@ -159,15 +174,13 @@ def _together(documents: Iterator[Document]) -> Iterator[list[Document]]:
 def _counts(folder: Path, tokenizer: Tokenizer) -> Counts | None:
     """What the index of a finished store says; None where there is none, or its files do not have the sizes it says."""
     try:
-        index = json.loads((folder / INDEX).read_bytes())
-        if index["format"] != FORMAT or index["tokenizer"] != tokenizer.digest:
-            return None
-        counts: Counts = index["languages"]
+        index = Index.model_validate_json((folder / INDEX).read_bytes())
         width = _dtype(tokenizer).itemsize
-        fits = all((folder / _file_name(c)).stat().st_size == int(n["tokens"]) * width for c, n in counts.items())
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        fits = all((folder / _file_name(c)).stat().st_size == n.tokens * width for c, n in index.languages.items())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
-    return counts if fits else None
+    known = (index.format, index.tokenizer) == (FORMAT, tokenizer.digest)
+    return index.languages if known and fits else None
 
 
 @contextmanager

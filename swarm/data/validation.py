@@ -7,6 +7,7 @@ source without it has none: text that was trained on is never taken in its place
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from pathlib import Path
 
@@ -22,10 +23,11 @@ FOLDER = "validation"
 def read_validation(data: DataSpec, root: Path | None, limit: int | None = None) -> dict[str, list[Document]]:
     """The validation documents of a run by language, at most `limit` (the first) each; {} where there is none."""
     found: dict[str, list[Document]] = {}
+    trained = {path.resolve() for source in data.sources for path in files_of(source, root)}
     for source in data.sources:
         if (folder := _beside(source, root)) is not None:
             wanted = source.languages or ((source.language,) if source.language else None)
-            for code, documents in _read(folder, source.column, limit).items():
+            for code, documents in _read(folder, source.column, limit, trained).items():
                 if wanted is None or code in wanted:
                     found.setdefault(code, []).extend(documents)
     return {code: documents[:limit] for code, documents in sorted(found.items())}
@@ -56,8 +58,14 @@ def _beside(source: SourceSpec, root: Path | None) -> Path | None:
     return next((folder for folder in nearest if folder.is_dir()), None)
 
 
-def _read(folder: Path, column: str, limit: int | None) -> dict[str, list[Document]]:
-    files = folder_files(folder)
+def _read(
+    folder: Path, column: str, limit: int | None, trained: AbstractSet[Path] = frozenset()
+) -> dict[str, list[Document]]:
+    """The documents of a folder's files that are not among those `trained` on."""
+    held_out = {
+        code: [path for path in paths if path.resolve() not in trained] for code, paths in folder_files(folder).items()
+    }
+    files = {code: paths for code, paths in held_out.items() if paths}
     return {code: _documents(code, paths, column, limit) for code, paths in files.items()}
 
 

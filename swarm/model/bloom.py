@@ -6,14 +6,17 @@ which differs between CPUs, is never seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import BloomConfig, BloomForCausalLM
 
 from swarm.errors import CheckpointError, ConfigError, IncompatibleError, NetworkError
+from swarm.hub import quiet
 from swarm.model.initial import initial_vector, vector_digest
 from swarm.model.layout import Layout
 from swarm.schema import ModelSpec
@@ -79,15 +82,34 @@ def _from_transformers(source: str) -> BloomForCausalLM:
     name, _, revision = source.partition("@")
     name, options = (source, {}) if Path(source).exists() else (name, {"revision": revision or "main"})
     try:
-        config = BloomConfig.from_pretrained(name, **options)
+        with quiet():
+            config = BloomConfig.from_pretrained(name, **options)
         if config.model_type != "bloom":
             raise ConfigError(f"model.initial_checkpoint {source} is a {config.model_type} model; name a BLOOM model")
-        return BloomForCausalLM.from_pretrained(name, dtype=torch.float32, use_safetensors=True, **options)
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        with quiet():
+            model, told = BloomForCausalLM.from_pretrained(
+                name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+            )
+        _require_complete(told, source)
+        return model
+    except (
+        OSError,
+        SafetensorError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # of files, of their bytes, of shapes, of JSON
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         if Path(source).exists():
-            raise CheckpointError(f"{source} holds no model that transformers loads: {reason}") from error
+            remedy = "copy it again, or name another folder"
+            raise CheckpointError(f"{source} holds no model that transformers loads: {reason}; {remedy}") from error
         raise NetworkError(f"model {name} could not be had from the Hub: {reason}; check name and network") from error
+
+
+def _require_complete(told: Mapping[str, Any], source: str) -> None:
+    """transformers only warns of a tensor that is not there, and draws it anew: every peer another one."""
+    absent, other = sorted(told.get("missing_keys") or ()), sorted(map(str, told.get("mismatched_keys") or ()))
+    if absent or other:
+        raise CheckpointError(f"{source} lacks {', '.join((absent + other)[:3])[:200]}; copy it again, or name another")
 
 
 def _require_same_shape(spec: ModelSpec, found: Any, source: str) -> None:

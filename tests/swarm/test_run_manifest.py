@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm import __version__
-from swarm.errors import ConfigError, IncompatibleError, LinkError, SwarmError
+from swarm.errors import ConfigError, DataError, IncompatibleError, LinkError, SwarmError
 from swarm.identity import Identity
 from swarm.manifest import (
     MAX_MANIFEST_BYTES,
@@ -245,5 +245,5 @@ def test_local_paths_become_relative_to_one_root(values: dict[str, Any], tmp_pat
     assert moved(text) == (["more.txt"], tmp_path)
     assert moved(folder, text, {"kind": "starter"}) == (["corpus", "more.txt", None], tmp_path)
     assert moved({"kind": "folder", "path": "corpus/../corpus/train"}) == (["."], tmp_path / "corpus" / "train")
-    with pytest.raises(ConfigError, match=r"data\.sources\[0\]\.path: there is no .*nowhere"):
+    with pytest.raises(DataError, match=r"there is no .*nowhere \(data\.sources\[0\]\.path\); check the path"):
         moved({"kind": "folder", "path": "nowhere"})

@@ -14,7 +14,7 @@ import pytest
 from swarm.data import document, formats
 from swarm.data.sources import files_of, languages, languages_of, read_documents, read_language
 from swarm.data.validation import read_evaluation, read_validation
-from swarm.errors import DataError
+from swarm.errors import DataError, NetworkError
 from swarm.schema import DataSpec, SourceSpec
 
 
@@ -105,6 +105,18 @@ def test_training_text_is_never_taken_for_validation(tmp_path: Path) -> None:
     assert read_validation(DataSpec(sources=(FOLDER,)), tmp_path) == {}
 
 
+def test_a_file_that_is_trained_on_is_never_validation(tmp_path: Path) -> None:
+    """Whoever names validation/en.jsonl as a source has one measure less, and no measure that means nothing."""
+    for code in ("en", "fr"):
+        jsonl(tmp_path / "train" / f"{code}.jsonl", {"text": "seen"})
+        jsonl(tmp_path / "validation" / f"{code}.jsonl", {"text": "held out"})
+    trained = SourceSpec(kind="jsonl", path="validation/en.jsonl", language="en")
+    spec = DataSpec(sources=(SourceSpec(kind="folder", path="train"), trained))
+    assert list(read_validation(spec, tmp_path)) == ["fr"]
+    with pytest.raises(ValueError, match="measured and never trained on"):
+        SourceSpec(kind="folder", path=".", split="validation")
+
+
 def test_max_documents_counts_per_language(tmp_path: Path) -> None:
     for code in ("en", "fr"):
         jsonl(tmp_path / f"{code}.jsonl", *({"text": str(i)} for i in range(9)))
@@ -156,7 +168,8 @@ def test_a_hugging_face_data_set(tmp_path: Path) -> None:
     assert texts(hub("mine", column="body", max_documents=1), tmp_path) == {"en": ["one"]}
     one_line(lambda: texts(hub("mine"), tmp_path), "data set mine: row 1", 'no column "text"', "body")
     one_line(lambda: texts(hub("mine", column="body", split="dev"), tmp_path), "data set mine", "dev")
-    one_line(lambda: texts(hub("nobody/nothing"), tmp_path), "data set nobody/nothing", "check name")
+    with pytest.raises(NetworkError, match=r"^data set nobody/nothing: .*; check the network, or use text on this"):
+        texts(hub("nobody/nothing"), tmp_path)
 
 
 @pytest.mark.usefixtures("offline")
@@ -197,6 +210,7 @@ BAD_LINES = {
     "half a pair": (b'{"text": "a\\ud800"}\n', "en.jsonl:1", "surrogate"),
     "deep": (b"[" * 200_000 + b"\n", "en.jsonl:1", "not JSON"),
     "huge number": (b'{"text": ' + b"9" * 5000 + b"}\n", "en.jsonl:1", "not JSON"),
+    "a NUL": (b'{"text": "a\\u0000b"}\n', "en.jsonl:1", "holds a NUL character"),
     "empty": (b"", "en.jsonl", "no text in en"),
     "only blanks": (b'\n{"text": "  "}\n\n', "en.jsonl", "no text in en"),
 }

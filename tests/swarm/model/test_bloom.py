@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BloomConfig, BloomForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from swarm.errors import CheckpointError, ConfigError, IncompatibleError
+from swarm.errors import CheckpointError, ConfigError, IncompatibleError, NetworkError
 from swarm.model.bloom import build_model, starting_vector
 from swarm.model.initial import draw_normal, initial_vector, vector_digest
 from swarm.model.layout import Layout
@@ -20,6 +21,7 @@ from swarm.schema import ModelSpec
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = ModelSpec(vocab_size=300, hidden_size=32, layers=2, heads=4, sequence_length=16)
+WRITTEN = {"format": "pt"}  # what transformers wants to see in a safetensors file
 PINNED = "a37b748c6b4598e4a9e948d444a9cdeec7be0bffd00fb531af5add8cc5fef972"
 
 
@@ -106,3 +108,29 @@ def test_a_folder_without_a_model_and_a_model_that_is_no_bloom_are_refused(tmp_p
     GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=32, n_layer=1, n_head=4)).save_pretrained(tmp_path / "gpt2")
     with pytest.raises(ConfigError, match="is a gpt2 model"):
         build_model(SPEC.model_copy(update={"initial_checkpoint": str(tmp_path / "gpt2")}))
+
+
+def test_a_model_that_lacks_a_tensor_is_refused(tmp_path: Path) -> None:
+    """transformers would draw it anew, on every peer another one, and only warn."""
+    folder, _ = existing(tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("h.1.mlp.dense_h_to_4h.weight"))
+    save_file({key: value for key, value in tensors.items() if key != name}, folder / "model.safetensors", WRITTEN)
+    with pytest.raises(CheckpointError, match=r"lacks .*h\.1\.mlp\.dense_h_to_4h\.weight; copy it again"):
+        build_model(SPEC.model_copy(update={"initial_checkpoint": str(folder)}))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_model_whose_copy_broke_off_is_one_error(name: str, tmp_path: Path) -> None:
+    folder, _ = existing(tmp_path / "model")
+    os.truncate(folder / name, (folder / name).stat().st_size // 2)
+    with pytest.raises(CheckpointError, match="holds no model that transformers loads: "):
+        build_model(SPEC.model_copy(update={"initial_checkpoint": str(folder)}))
+
+
+def test_a_model_of_the_hub_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(NetworkError, match="model nobody/nothing could not be had from the Hub"):
+        build_model(SPEC.model_copy(update={"initial_checkpoint": "nobody/nothing@v1"}))
