@@ -109,7 +109,7 @@ class SimulatedSwarm:
         with self._changed:
             assert set(contributions) == set(self._live), (sorted(contributions), sorted(self._live))
             for peer, contribution in contributions.items():
-                self._enter(peer, self._offer(peer, contribution))
+                self._enter(peer, self._offer(self._live[peer], contribution))
             self._settle()
             return {peer: self._results.pop(peer) for peer in contributions if peer in self._live}
 
@@ -130,8 +130,11 @@ class SimulatedSwarm:
             if step < self.step:
                 return Missed(step, f"the swarm is at step {self.step}", behind=True)
             assert step == self.step, f"{peer_id} is at step {step}, the swarm at {self.step}"
-        offer = self._offer(peer_id, contribution)  # outside the lock: peers encode side by side
+            averager = self._live[peer_id]
+        offer = self._offer(averager, contribution)  # outside the lock: peers encode side by side
         with self._changed:
+            if self._live.get(peer_id) is not averager:
+                return Missed(step, "closed")
             attempt = self._attempt
             self._enter(peer_id, offer)
             if offer.fault is Fault.CRASH:
@@ -139,8 +142,11 @@ class SimulatedSwarm:
                 raise CrashedError(f"{peer_id} dies at step {step}, as scripted")
             self._settle_if_complete()
             self._changed.wait_for(lambda: self._attempt > attempt or peer_id not in self._live, PATIENCE_SECONDS)
+            if self._attempt > attempt:
+                return self._results.pop(peer_id)
             self._offers.pop(peer_id, None)
-            return self._results.pop(peer_id, Missed(step, "timeout: another peer neither contributed nor left"))
+            reason = "timeout: another peer neither contributed nor left" if peer_id in self._live else "closed"
+            return Missed(step, reason)
 
     def leave(self, peer_id: str) -> None:
         with self._changed:
@@ -149,15 +155,15 @@ class SimulatedSwarm:
                 self._settle_if_complete()
                 self._changed.notify_all()
 
-    def _offer(self, peer_id: str, contribution: Contribution) -> Offer:
+    def _offer(self, averager: SimulatedAverager, contribution: Contribution) -> Offer:
         """Encode what is given. Raises NonFiniteError (in the peer that would send it) before anybody sees it."""
         assert 0 <= contribution.weight < float("inf"), contribution.weight
-        key = (peer_id, self.step)
+        key = (averager.peer_id, self.step)
         fault = self._script.faults.get(key) if key not in self._happened else None
         if contribution.weight == 0:
             return Offer(contribution, fault=fault)
         assert contribution.vector.shape == (self.size,), (contribution.vector.shape, self.size)
-        residuals = self._live[peer_id].residuals
+        residuals = averager.residuals
         encoded = [
             encode_with_feedback(self.codec, contribution.vector[span], residuals.get(index) if self.feedback else None)
             for index, span in enumerate(self._spans())
