@@ -66,11 +66,11 @@ def test_peers_without_compression_are_one_peer_with_the_big_batch(run: Run) -> 
     wanted, gifts = one_big_batch(run, STEPS)
     for peer in peers.values():
         assert peer.state.samples == sum(21 + 3 * step for step in range(STEPS)) == sum(gift.samples for gift in gifts)
-        assert relative(peer.state.parameters - start, wanted - start) < 1e-3
+        assert relative(peer.state.parameters - start, wanted - start) < 5e-6
         for report, gift in zip(peer.reports, gifts, strict=True):
             assert isinstance(report.outcome, Averaged)
             mean = np.concatenate([part for _, part in report.outcome.mean.spans() if part is not None])
-            assert relative(mean, gift.vector) < 1e-4
+            assert relative(mean, gift.vector) < 1e-6
     assert relative(wanted, start) > 0.01, "it learned something"
 
 
