@@ -56,6 +56,7 @@ class HivemindAverager:
         self.training, self.span_size = manifest.training, manifest.averaging.span_size
         self.members: tuple[Member, ...] = ()
         self.closed = False
+        torch.multiprocessing.set_sharing_strategy("file_descriptor")  # hivemind's choice leaves a process behind
         self.vector, self.canary = torch.zeros(size), torch.zeros(CANARY_VALUES)
         self.inner = _Inner([self.vector, self.canary], _Matches(network))
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # matchmaking drops tasks, and each would be told
