@@ -152,7 +152,8 @@ ROUNDS = (
     ),
     Panel(
         "Error of the 8-bit codec",
-        "Relative error of what was sent. About 0.01 is normal; above 0.03 the gradients are damaged.",
+        "Relative error of what was sent. About 0.01 is normal; above 0.03 the gradients are damaged. hivemind's own "
+        "averaging does not tell it.",
         (Query(f"swarm_codec_error_ratio{OWN}", "{{instance}}"),),
         unit="percentunit",
         bounds=(0, None),
