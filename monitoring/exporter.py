@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from monitoring.energy import Meter, carbon_grams
+from monitoring.gpu import Gpu
 from monitoring.machine import Machine
 from monitoring.metrics import MISSED_REASONS, OTHER, PHASES
 from monitoring.series import Series, exposition
@@ -40,6 +42,9 @@ class PeerExporter:
         self.series = Series(("peer",), run, {"language": languages, "version": (__version__,)})
         self.clock, self.machine = clock, Machine(folder)
         self.current_state = "assembling"
+        self.meter: Meter | None = None
+        self.gpu: Gpu | None = None
+        self.grid_intensity = 0.0
         self._counted_elsewhere: set[tuple[str, str]] = set()
         self.server = Server(self.routes(), port, host)
         self.series.put("swarm_build_info", 1, version=__version__)
@@ -101,6 +106,7 @@ class PeerExporter:
             self.series.add("swarm_step_seconds_total", max(seconds.get(phase, 0.0), 0.0), phase=phase)
         self.series.observe("swarm_step_duration_seconds", took)
         self.series.put("swarm_samples_per_second", samples / took if took > 0 else None)
+        self._read_meter()
 
     def round(
         self,
@@ -184,6 +190,11 @@ class PeerExporter:
         """Joules since the start, from one source, known by one method."""
         self.series.total("swarm_energy_joules_total", joules, source=source, method=method)
 
+    def measure_energy(self, meter: Meter, gpu: Gpu | None = None, grid_intensity: float | None = None) -> None:
+        """From now on: what the meter and the GPU say. grid_intensity: g CO2 a kWh, None where the user set none."""
+        self.meter, self.gpu, self.grid_intensity = meter, gpu, grid_intensity or 0.0
+        self.series.put("swarm_grid_intensity_grams_per_kilowatt_hour", self.grid_intensity)
+
     def residual_norm(self, norm: float) -> None:
         self.series.put("swarm_residual_norm", norm)
 
@@ -218,6 +229,18 @@ class PeerExporter:
         self.series.put("swarm_memory_bytes", reading.memory_bytes)
         self.series.total("swarm_cpu_seconds_total", reading.cpu_seconds)
         self.series.put("swarm_disk_free_bytes", reading.disk_free_bytes)
+        self._read_meter()
+        if self.gpu is not None:
+            look = self.gpu.look()
+            self.series.put("swarm_gpu_memory_bytes", look.memory_used_bytes, kind="used")
+            self.series.put("swarm_gpu_memory_bytes", look.memory_total_bytes, kind="total")
+            self.series.put("swarm_gpu_utilization_ratio", look.utilization_ratio)
+
+    def _read_meter(self) -> None:
+        if self.meter is not None:
+            for (source, method), joules in self.meter.read().items():
+                self.energy(source, method, joules)
+            self.series.total("swarm_carbon_grams_total", carbon_grams(self.meter.total, self.grid_intensity))
 
 
 def missed_reason(text: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monitoring.energy import MACHINE_WATTS, Estimate, Meter, Rapl, sources
 from monitoring.exporter import PeerExporter
+from monitoring.gpu import find_gpu, index_of
 from swarm.averaging.averager import Averaged
 from swarm.identity import friendly_name
 from swarm.sizing import show_bytes, show_seconds
@@ -61,6 +64,7 @@ class Reporter:
             planned_steps=manifest.training.steps,
             folder=folder,
         )
+        self._measure_energy()
 
     def __enter__(self) -> Reporter:
         if self.settings.metrics:
@@ -68,6 +72,16 @@ class Reporter:
             url = f"{self.exporter.url}/metrics"
             self.events("metrics", f"Metrics of this peer: {url}", url=url, port=self.exporter.port)
         return self
+
+    def _measure_energy(self) -> None:
+        """By the best method that this machine offers; the metric says which."""
+        device = self.settings.device if self.settings.device != "auto" else "cuda:0"
+        index = index_of(device, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        gpu = find_gpu(index) if index is not None else None
+        cores, watts = os.cpu_count() or 1, self.settings.machine_watts or MACHINE_WATTS
+        machine = self.exporter.machine
+        known = sources(Rapl(), lambda: Estimate(lambda: machine.read().cpu_seconds, cores, watts), gpu)
+        self.exporter.measure_energy(Meter(known, time.monotonic), gpu, self.settings.grid_grams_per_kwh)
 
     def __exit__(self, *_: object) -> None:
         if self.settings.metrics:

@@ -44,6 +44,8 @@ class Settings(Strict):
 
     metrics: bool = True
     metrics_port: int = Field(default=0, ge=0, le=65_535)  # on loopback; 0: any free port, printed at start
+    machine_watts: float | None = Field(default=None, gt=0, le=1e5)  # W under full load, where no counter can be read
+    grid_grams_per_kwh: float | None = Field(default=None, ge=0, le=2000)  # g CO2 equivalent of your electricity
     log_format: Literal["plain", "json"] = "plain"
 
     @field_validator("listen", "announce")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from monitoring.dashboards.operator import OPERATOR
 from monitoring.dashboards.panels import generate
 from monitoring.dashboards.volunteer import VOLUNTEER
 
@@ -12,7 +13,7 @@ GENERATED = Path(__file__).parent / "generated"
 
 def dashboards() -> dict[str, str]:
     """File name -> JSON text."""
-    return {"volunteer.json": generate(VOLUNTEER)}
+    return {"operator.json": generate(OPERATOR), "volunteer.json": generate(VOLUNTEER)}
 
 
 def main() -> None:

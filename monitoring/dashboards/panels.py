@@ -116,7 +116,6 @@ def _variable(variable: Variable) -> dashboard.QueryVariable:
         .label(variable.label)
         .datasource(SOURCE)
         .query({"query": variable.query, "refId": variable.name})
-        .definition(variable.query)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
         .multi(variable.multiple)

@@ -152,7 +152,8 @@ ROUNDS = (
     ),
     Panel(
         "Error of the 8-bit codec",
-        "Relative error of what was sent. About 0.01 is normal; above 0.03 the gradients are damaged.",
+        "Relative error of what was sent. About 0.01 is normal; above 0.03 the gradients are damaged. hivemind's own "
+        "averaging does not tell it.",
         (Query(f"swarm_codec_error_ratio{OWN}", "{{instance}}"),),
         unit="percentunit",
         bounds=(0, None),
@@ -185,6 +186,39 @@ MACHINE = (
         (Query(f"swarm_disk_free_bytes{OWN}", "{{instance}}"),),
         unit="bytes",
         bounds=(0, None),
+    ),
+    Panel(
+        "Power",
+        "By source and by how it is known; an estimate is a guess. nvml and rapl are of the whole GPU and processor.",
+        (
+            Query(
+                f"sum by (instance, source, method) (rate(swarm_energy_joules_total{OWN}[{RATE}]))",
+                "{{instance}} {{source}} ({{method}})",
+            ),
+        ),
+        unit="watt",
+        stacked=True,
+    ),
+    Panel(
+        "Energy and carbon",
+        "Since the start. Carbon is zero until you set grid_grams_per_kwh.",
+        (
+            Query(f"sum(swarm_energy_joules_total{OWN}) / 3.6e6", "kWh"),
+            Query(f"sum(swarm_carbon_grams_total{OWN}) / 1000", "kg CO2"),
+        ),
+    ),
+    Panel(
+        "GPU",
+        "Part of the time in which it computed, and part of its memory in use. Only where there is one.",
+        (
+            Query(f"swarm_gpu_utilization_ratio{OWN}", "{{instance}} use"),
+            Query(
+                f"swarm_gpu_memory_bytes{own(kind='used')} / ignoring (kind) swarm_gpu_memory_bytes{own(kind='total')}",
+                "{{instance}} memory",
+            ),
+        ),
+        unit="percentunit",
+        bounds=(0, 1),
     ),
 )
 

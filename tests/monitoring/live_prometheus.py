@@ -26,10 +26,12 @@ def require(program: str) -> str:
     return path
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = 60.0) -> None:
+    """what: what is waited for, or how to find out once it did not come."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        late = time.monotonic() >= deadline
+        assert not late, f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}"
         time.sleep(0.1)
 
 

@@ -10,8 +10,15 @@ from live_prometheus import MONITORING, require
 
 from monitoring.document import TARGET, document
 from monitoring.metrics import BY_NAME, OPEN_SETS, PREFIX, TABLE, Metric
-from monitoring.validate import expressions, metric_names
+from monitoring.validate import expressions, metric_names, recorded_names, recording_rules
 
+NOT_SHOWN = {
+    "swarm_run_directory_records",  # the number of peers says the same
+    "swarm_probe_probes_total",
+    "swarm_probe_restarts_total",
+    "swarm_probe_timestamp_seconds",
+    "swarm_probe_up",  # an alert asks for it
+}
 UNBOUNDED = {"peer", "peer_id", "host", "address", "instance", "ip"}
 
 
@@ -42,9 +49,19 @@ def test_the_document_is_what_the_table_says() -> None:
     assert TARGET.read_text(encoding="utf-8") == document(), "run: python -m monitoring.document"
 
 
-def test_dashboards_use_only_metrics_of_the_table() -> None:
+def test_dashboards_use_only_metrics_of_the_table_and_what_is_recorded() -> None:
+    recorded = set(recording_rules())
     for each in expressions():
-        assert metric_names(each.promql), f"{each.dashboard}: {each.panel}: no metric in {each.promql}"
+        names, rules = metric_names(each.promql), recorded_names(each.promql)
+        assert names or rules, f"{each.dashboard}: {each.panel}: no metric in {each.promql}"
+        assert rules <= recorded, f"{each.dashboard}: {each.panel}: not recorded: {rules - recorded}"
+
+
+def test_the_two_dashboards_show_every_metric_or_the_rules_do() -> None:
+    asked = [each.promql for each in expressions()] + list(recording_rules().values())
+    shown = {name for promql in asked for name in metric_names(promql)}
+    unseen = {metric.name for metric in TABLE if metric.scope in ("run", "probe")} - shown
+    assert unseen <= NOT_SHOWN, f"exported and never looked at: {sorted(unseen - NOT_SHOWN)}"
 
 
 def test_the_generated_dashboards_are_what_the_code_makes() -> None:

@@ -1,0 +1,108 @@
+"""Rows of the operator's dashboard: how the model learns, and how the rounds go."""
+
+from __future__ import annotations
+
+from monitoring.dashboards.asking import AMBER, GREEN, RED, RUN, by_percentile, most, of
+from monitoring.dashboards.panels import Panel, Query
+
+LEARNING = (
+    by_percentile(
+        "Loss",
+        "Training loss over the trainers. It falls; a wide gap between the percentiles is a peer that has diverged.",
+        "run_loss",
+    ),
+    Panel(
+        "Loss by language",
+        "Median over the trainers. A language that rises while the others fall is starved or its data is broken.",
+        (Query(most("run_language_loss", "language"), "{{language}}"),),
+    ),
+    Panel(
+        "Held-out bits per byte",
+        "Per language, comparable between languages and tokenizers. This is what the run is for.",
+        (Query(most("run_language_bpb", "language"), "{{language}}"),),
+    ),
+    Panel(
+        "Tokens per second by language",
+        "Accepted from plausible reports.",
+        (Query(f"swarm:run_tokens:rate5m{RUN}", "{{language}}"),),
+        stacked=True,
+    ),
+    Panel(
+        "Share of the plan",
+        "A language's share of the tokens over half an hour, of what the mixture gives it. Under 20 % is starved.",
+        (
+            Query(
+                f"swarm:run_language_share:ratio_rate30m{RUN} / on (run, language) "
+                f"({most('run_language_planned_ratio', 'language')} > 0)",
+                "{{language}}",
+            ),
+        ),
+        unit="percentunit",
+        kind="bars",
+        bounds=(0, 2),
+        steps=((0, RED), (0.2, AMBER), (0.7, GREEN)),
+    ),
+    Panel(
+        "Speed",
+        "What the trainers report together, and what rounds accepted. A wide gap is work thrown away.",
+        (
+            Query(most("run_samples_per_second"), "reported"),
+            Query(f"swarm:run_samples:rate5m{RUN}", "accepted"),
+            Query(f"{most('run_tokens_per_second')} / 1000", "thousand tokens"),
+        ),
+    ),
+)
+
+ROUNDS = (
+    Panel(
+        "Rounds by outcome",
+        "Per 5 minutes, as each trainer counts its own.",
+        (
+            Query(
+                f"max by (run, outcome) (sum without (reason) (increase(swarm_run_rounds_total{RUN}[5m])))",
+                "{{outcome}}",
+            ),
+        ),
+        stacked=True,
+    ),
+    Panel(
+        "Why rounds are missed",
+        "What each reason means and what to do: docs/runbooks/rounds-failing.md.",
+        (
+            Query(
+                f"max by (run, reason) (increase(swarm_run_rounds_total{of(outcome='missed')}[5m])) > 0 or vector(0)",
+                "{{reason}}",
+            ),
+        ),
+        stacked=True,
+    ),
+    Panel(
+        "Failed share against the objective",
+        "Both lines of a pair above their mark raise the alert: 5 min and 1 h over 16.8 %, 30 min and 6 h over 7 %.",
+        tuple(
+            Query(f"swarm:run_rounds_failed:ratio_rate{window}{RUN}", window) for window in ("5m", "30m", "1h", "6h")
+        ),
+        unit="percentunit",
+        bounds=(0, 1),
+    ),
+    Panel(
+        "Steps",
+        "Steps per hour, and forks within it.",
+        (
+            Query(f"max by (run) (increase(swarm_run_steps_total{RUN}[1h]))", "steps"),
+            Query(f"max by (run) (increase(swarm_run_forks_total{RUN}[1h]))", "forks"),
+        ),
+    ),
+    Panel(
+        "Usual step time",
+        "Median of the last steps. It follows the number of trainers.",
+        (Query(most("run_step_interval_seconds"), "{{run}}"),),
+        unit="s",
+    ),
+    Panel(
+        "Refused reports",
+        "By reason, per second. docs/runbooks/rejected-input.md; implausible: docs/runbooks/claims-implausible.md.",
+        (Query(f"swarm:run_rejected:rate5m{RUN} > 0 or vector(0)", "{{reason}}"),),
+        stacked=True,
+    ),
+)
