@@ -13,9 +13,11 @@ from typing import Any
 
 from swarm.tied import tied
 
+SAME_SECONDS = 1.0  # a terminal's Ctrl+C reaches the whole group, and a parent passes its own on: one request
+
 
 class Leave:
-    """Set by the first SIGINT or SIGTERM; a second one ends the process at once.
+    """Set by the first SIGINT or SIGTERM; one that comes more than a second later ends the process at once.
 
     `on_leave` runs once, in a thread of its own, to unblock what waits. `reason` says what made us leave, if it was not
     a signal.
@@ -25,6 +27,7 @@ class Leave:
         self.event = threading.Event()
         self.on_leave = on_leave
         self.reason: str | None = None
+        self.asked = 0.0
 
     def __enter__(self) -> Leave:
         self.previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -38,9 +41,11 @@ class Leave:
         return self.event.is_set()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.event.is_set():
+        if not self.event.is_set():
+            self.asked = time.monotonic()
+            self._begin()
+        elif time.monotonic() - self.asked > SAME_SECONDS:
             raise SystemExit(128 + number)
-        self._begin()
 
     def now(self, reason: str) -> None:
         """Leave because something broke that this process cannot do without."""

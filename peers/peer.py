@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -66,6 +67,7 @@ def run_peer(link: Link, settings: Settings, agree: Callable[[SignedManifest], N
             finished = peer.run(wait_for)
         if leave.reason is not None and not finished:
             raise NetworkError(f"{leave.reason}; the same command goes on from the last checkpoint")
+    gc.freeze()  # everything is closed: do not let the interpreter search torch's objects for garbage for seconds
     return 0 if finished else INTERRUPTED
 
 

@@ -44,6 +44,7 @@ PROOF_VALUES = 2**16  # a part of this many values never comes back unchanged
 WINDOW_SECONDS = 1.5  # in which hivemind waits for a group to form
 PATIENCE_SECONDS = 20.0
 RECORD_SECONDS = 60.0
+ABANDON_SECONDS = 0.5
 
 
 class HivemindAverager:
@@ -260,7 +261,7 @@ class _Inner(DecentralizedAverager):
             if not control.done():
                 control.cancel()
             step.cancel()
-            await asyncio.gather(step, return_exceptions=True)
+            await asyncio.wait({step}, timeout=ABANDON_SECONDS)  # its own cleaning up may wait for peers that left
 
     async def end(self) -> None:
         if self.control is not None and not self.control.done():

@@ -89,7 +89,6 @@ def test_the_model_loads_in_transformers(demo: dict[str, Any], tmp_path: Path) -
     assert model(ids).logits.shape == (1, ids.shape[1], model.config.vocab_size)
 
 
-@pytest.mark.xfail(reason="known defect: a process of the demo is left a second after it was interrupted", strict=False)
 @pytest.mark.parametrize("how", ["SIGINT to the group", "SIGTERM to the parent"])
 def test_interrupting_leaves_nothing_behind(how: str, tmp_path: Path) -> None:
     folder = tmp_path / "swarm"
