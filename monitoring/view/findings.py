@@ -15,7 +15,7 @@ STALLED_SECONDS, STALLED_INTERVALS = 120.0, 8.0
 STALE_SECONDS = 60.0
 GRACE_SECONDS = 20.0  # peers apply a round at slightly different times
 FEWEST_ROUNDS, MOST_MISSED = 6, 0.3
-LOST_FEWEST, LOST_PART = 2, 0.25
+LOST_SECONDS, LOST_FEWEST, LOST_PART = 300.0, 2, 0.25
 SLOW_PART, STARVED_PART = 0.25, 0.25
 STARVED_TOKENS = 200  # expected tokens of a language before its lack means something
 DISK_BYTES = 512e6
@@ -69,7 +69,8 @@ def _monitor(view: SwarmView, now: float) -> Iterator[Finding]:
 
 def _presence(view: SwarmView, now: float) -> Iterator[Finding]:
     others = [known for known in view.live() if known.record.role != "monitor"]
-    lost = tuple(dict.fromkeys(peer for time, peer in view.gone if now - time <= 300 and view.known[peer].departed))
+    silent = dict.fromkeys(peer for time, peer in view.gone if now - time <= LOST_SECONDS)
+    lost = tuple(peer for peer in silent if peer in view.known and view.known[peer].departed == "lost")
     if not view.finished and len(lost) >= max(LOST_FEWEST, LOST_PART * (len(others) + len(lost))):
         yield _of("peers-falling", f"{_peers(len(lost))} fell silent in the last five minutes.", lost)
     if view.finished:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from monitoring.metrics import MISSED_REASONS, OTHER
 from monitoring.view.acquaintance import KEPT, Acquaintance, meeting
 from monitoring.view.claims import Checked, check, swarm_step
 from monitoring.view.facts import RunFacts
@@ -16,6 +17,7 @@ from swarm.records import ProgressRecord
 POINTS = 400  # of a curve; older ones are thinned, so that a long run keeps its shape
 ROUNDS = 50
 RECENT_SECONDS = 600.0
+OUTCOMES = ("committed", *MISSED_REASONS)
 GOODBYE = ("leaving", "finished")
 
 
@@ -92,13 +94,13 @@ class SwarmView:
             known = self.known.get(peer)
             if known is None or (known.departed and record.state not in GOODBYE):
                 self.counts["joined", record.role] += 0 if first else 1
-            given[peer] = since(known.record if known else None, record)
+            given[peer] = since(known.record if known else None, record, self.facts)
             if known is None:
                 self.known[peer] = meeting(peer, record, now)
             else:
                 known.meet(record, now)
-            if record.lineage and record.lineage not in self.lineages:
-                self.counts["forks",] += 1 if self.lineages and len(self.lineages) < KEPT else 0
+            if record.lineage and record.lineage not in self.lineages and len(self.lineages) < KEPT:
+                self.counts["forks",] += 1 if self.lineages else 0
                 self.lineages.add(record.lineage)
         for key in {key for counts in given.values() for key in counts}:
             values = [float(counts[key]) for counts in given.values()]
@@ -211,8 +213,10 @@ class SwarmView:
         self.seen_step, self.finished = bool(value["seen_step"]), bool(value["finished"])
 
 
-def since(before: ProgressRecord | None, record: ProgressRecord) -> Counter[tuple[str, ...]]:
+def since(before: ProgressRecord | None, record: ProgressRecord, facts: RunFacts) -> Counter[tuple[str, ...]]:
     """What one peer did since its last record, by its own totals. A total that fell began again at zero.
+
+    Languages and outcomes that nobody knows are "other": what strangers write must not become keys here.
 
     A peer met for the first time has done nothing yet that we saw: its past is not ours to count.
     """
@@ -221,11 +225,12 @@ def since(before: ProgressRecord | None, record: ProgressRecord) -> Counter[tupl
         return found
     found["samples",] = risen(before.total_samples, record.total_samples)
     for code, tokens in record.tokens_by_language.items():
-        found["tokens", code] = risen(before.tokens_by_language.get(code, 0), tokens)
+        known = code if code in facts.planned else OTHER
+        found["tokens", known] += risen(before.tokens_by_language.get(code, 0), tokens)
     for outcome, count in record.rounds.items():
         rise = risen(before.rounds.get(outcome, 0), count)
         found["round", "committed" if outcome == "committed" else "missed"] += rise
-        found["outcome", outcome] = rise
+        found["outcome", outcome if outcome in OUTCOMES else OTHER] += rise
     found["joules",] = int(risen(before.energy_joules, record.energy_joules))
     return +found
 
