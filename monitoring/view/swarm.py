@@ -94,11 +94,14 @@ class SwarmView:
             known = self.known.get(peer)
             if known is None or (known.departed and record.state not in GOODBYE):
                 self.counts["joined", record.role] += 0 if first else 1
-            given[peer] = since(known.record if known else None, record, self.facts)
+            doubted = peer in self.checked.implausible
+            if known is not None and not doubted and not known.doubted:
+                given[peer] = since(known.record, record, self.facts)
             if known is None:
-                self.known[peer] = meeting(peer, record, now)
+                known = self.known[peer] = meeting(peer, record, now)
             else:
                 known.meet(record, now)
+            known.doubted = doubted
             if record.lineage and record.lineage not in self.lineages and len(self.lineages) < KEPT:
                 self.counts["forks",] += 1 if self.lineages else 0
                 self.lineages.add(record.lineage)
@@ -213,7 +216,7 @@ class SwarmView:
         self.seen_step, self.finished = bool(value["seen_step"]), bool(value["finished"])
 
 
-def since(before: ProgressRecord | None, record: ProgressRecord, facts: RunFacts) -> Counter[tuple[str, ...]]:
+def since(before: ProgressRecord, record: ProgressRecord, facts: RunFacts) -> Counter[tuple[str, ...]]:
     """What one peer did since its last record, by its own totals. A total that fell began again at zero.
 
     Languages and outcomes that nobody knows are "other": what strangers write must not become keys here.
@@ -221,8 +224,6 @@ def since(before: ProgressRecord | None, record: ProgressRecord, facts: RunFacts
     A peer met for the first time has done nothing yet that we saw: its past is not ours to count.
     """
     found: Counter[tuple[str, ...]] = Counter()
-    if before is None:
-        return found
     found["samples",] = risen(before.total_samples, record.total_samples)
     for code, tokens in record.tokens_by_language.items():
         known = code if code in facts.planned else OTHER
