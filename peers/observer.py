@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,6 +35,7 @@ SAVE_SECONDS = 15.0
 ALONE_SECONDS = 45.0  # without a record of anybody else, after which it dials the seeds again
 RETRY_SECONDS = (2.0, 5.0, 10.0, 30.0)
 PICTURE = "picture.json"
+LEAN_DAEMON = {"GOGC": "30", "GOMEMLIMIT": "32MiB"}  # of Go's runtime: 63 MB and not 89 with 1,000 peers' records
 
 
 class Observer:
@@ -44,6 +46,8 @@ class Observer:
 
     def run(self, port: int, host: str, *, probe: bool, private: bool) -> None:
         """Until told to leave. NetworkError where no peer answers and the run was never seen from here."""
+        for name, value in LEAN_DAEMON.items():
+            os.environ.setdefault(name, value)
         with ExitStack() as stack:
             stack.enter_context(self.identity.lock())
             network = self._network()

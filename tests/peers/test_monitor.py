@@ -1,4 +1,4 @@
-"""`bloomswarm monitor` over real peers on loopback: what it shows, what it survives, and that it leaves nothing behind."""
+"""`bloomswarm monitor` over real peers on loopback: what it shows, survives, and that it leaves nothing behind."""
 
 from __future__ import annotations
 

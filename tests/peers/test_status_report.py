@@ -68,5 +68,6 @@ def test_a_report_holds_what_led_up_and_nothing_secret(tmp_path: Path) -> None:
 def test_redaction_keeps_times_and_versions() -> None:
     kept = "2026-11-25 13:29:48 step 12/40 version 0.1.0 loss 5.25 digest 3fa2b1"
     assert redact(kept) == kept
-    assert redact("[2001:db8::1]:4001 and /dns4/home.example/tcp/1/p2p/x, me@example.org") == "[[address]]:4001 and [address], [mail]"  # fmt: skip
+    told = "[2001:db8::1]:4001 and /dns4/home.example/tcp/1/p2p/x, me@example.org"
+    assert redact(told) == "[[address]]:4001 and [address], [mail]"
     assert "MIG" not in redact("-----BEGIN PRIVATE KEY-----\nMIGabc\n-----END PRIVATE KEY-----")
