@@ -1,7 +1,7 @@
 """`python -m benchmarks.monitoring [--peers 1000]`: what watching a large swarm costs.
 
-The peers are simulated, the rest is real: their records, each signed by an identity of its own, are put into the DHT
-by a seed; the `bloomswarm monitor` command reads, verifies and sums them up, with its daemon and its prober, and is scraped
+The peers are simulated, the rest is real: their records, each signed by an identity of its own, are put into the
+DHT by a seed; the `bloomswarm monitor` command reads, verifies and sums them up, with its daemon and its prober, and is scraped
 over HTTP. Memory is resident, of all its processes together.
 """
 
@@ -28,31 +28,10 @@ from swarm.network.host import Network
 from swarm.records import ProgressRecord, seal
 from swarm.schema import LanguageStock
 
-LANGUAGES = tuple(
-    [
-        "ar",
-        "bn",
-        "ca",
-        "de",
-        "en",
-        "es",
-        "eu",
-        "fr",
-        "gu",
-        "hi",
-        "id",
-        "kn",
-        "ml",
-        "mr",
-        "ne",
-        "pt",
-        "ta",
-        "te",
-        "ur",
-        "vi",
-        "zh",
-    ]
-)
+LANGUAGES = (
+    "ar", "bn", "ca", "de", "en", "es", "eu", "fr", "gu", "hi", "id",
+    "kn", "ml", "mr", "ne", "pt", "ta", "te", "ur", "vi", "zh",
+)  # fmt: skip
 GOALS = {"scrape_seconds": 0.2, "series": 2000, "memory_mb": 450, "peer_scrape_seconds": 0.02}
 LIFETIME_SECONDS = 1800.0
 SCRAPES = 15

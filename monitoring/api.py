@@ -96,6 +96,14 @@ def api_routes(watch: Watch) -> dict[str, Route]:
     }
 
 
+def peer_routes(facts: RunFacts, records: Callable[[], Mapping[str, ProgressRecord]], me: str) -> dict[str, Route]:
+    """The same page at a peer's own port: the swarm as this peer hears it, its own row marked.
+
+    records: everybody's last record, as the peer holds them anyway; looked at only when somebody asks.
+    """
+    return api_routes(Watch(facts, source=records, me=me))
+
+
 def _swarm(watch: Watch, view: SwarmView, now: float, found: list[Finding]) -> dict[str, Any]:
     document = swarm_document(view, now, found)
     if watch.me is not None:

@@ -52,6 +52,7 @@ class Observer:
             stack.enter_context(self.identity.lock())
             network = self._network()
             signed = self._known_manifest()
+            known = signed is not None
             if signed is None:
                 network.start()
                 stack.callback(network.close)
@@ -68,7 +69,7 @@ class Observer:
             stack.callback(server.close)
             self.events("monitor", f"Watching {signed.manifest.name}: {server.url}", url=server.url, port=server.port)
             stack.callback(self._save)
-            self._watch_for_ever(network)
+            self._watch_for_ever(network, started=not known)
         self.events("left", "The monitor has left; the swarm does not depend on it.")
 
     # --- getting in -------------------------------------------------------------------------------------------------
@@ -85,12 +86,12 @@ class Observer:
             raise LinkError(f"{self.folder} watches the run {signed.digest[:16]}, not the link's; use another --dir")
         return signed
 
-    def _watch_for_ever(self, network: Network) -> None:
+    def _watch_for_ever(self, network: Network, started: bool) -> None:
         """One network after another: a swarm whose peers all went may come back on other connections."""
         attempt = 0
         while not self.leave:
             try:
-                if not network._thread.is_alive():
+                if not started:
                     network.start()
                 attempt, self.met = 0, time.monotonic()
                 self._look_on(network)
@@ -103,7 +104,7 @@ class Observer:
                 attempt += 1
             finally:
                 network.close()
-            network = self._network()
+            network, started = self._network(), False
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
