@@ -1,8 +1,8 @@
 """`python -m benchmarks.monitoring [--peers 1000]`: what watching a large swarm costs.
 
-The peers are simulated, the rest is real: their records, each signed by an identity of its own, are put into the
-DHT by a seed; the `bloomswarm monitor` command reads, verifies and sums them up, with its daemon and its prober, and is scraped
-over HTTP. Memory is resident, of all its processes together.
+The peers are simulated, the rest is real: their records, each signed by an identity of its own, are put into the DHT
+by a seed. The `bloomswarm monitor` command reads, verifies and sums them up, with its daemon and its prober, and is
+scraped over HTTP. Memory is resident, of all its processes together, pages that they share counted for each.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ async def publish(seed: Network, digest: str, identities: dict[str, Identity]) -
     """Into the seed's own DHT node; how many it took."""
     validator = ManyIdentities(seed.identity, digest)
     validator.identities = identities
-    seed._node.protocol.record_validator = validator
+    seed._engine.node.protocol.record_validator = validator
     expiration = time.time() + LIFETIME_SECONDS
     ids = list(identities)
-    stored = await seed._node.store_many(
+    stored = await seed._engine.node.store_many(
         [place(digest, "progress")] * len(ids),
         [record_of(index).to_bytes() for index in range(len(ids))],
         expiration,
