@@ -32,6 +32,9 @@ TORCH_FREE = [
     "peers.demo",
     "monitoring.metrics",
     "monitoring.exporter",
+    "monitoring.api",
+    "monitoring.monitor_exporter",
+    "monitoring.outside",
 ]
 
 
