@@ -179,11 +179,11 @@ def add_residual(values: np.ndarray, residual: np.ndarray | None, out: np.ndarra
     if residual is None:
         np.copyto(out, values)
         return
-    total = torch.from_numpy(out)
-    total.copy_(bfloat16_tensor(residual))
+    total, owed = torch.from_numpy(out), bfloat16_tensor(residual)
+    total.copy_(owed)
     total.add_(torch.from_numpy(writable(values)))
     if cut:
-        overflowed = np.isinf(out) & np.isfinite(values)
+        overflowed = np.isinf(out) & np.isfinite(values) & torch.isfinite(owed).numpy()
         out[overflowed] = np.copysign(np.float32(FLOAT32_MAX), out[overflowed])
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -44,7 +45,12 @@ class Header:
 
 def codec_id(codec: Codec) -> bytes:
     """The 4 bytes that stand for a codec in a frame."""
-    return hashlib.sha256(codec.label.encode("ascii")).digest()[:4]
+    return _id_of(codec.label)
+
+
+@lru_cache(maxsize=64)
+def _id_of(label: str) -> bytes:
+    return hashlib.sha256(label.encode("ascii")).digest()[:4]
 
 
 def body_bytes(codec: Codec, size: int) -> int:
