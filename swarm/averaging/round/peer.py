@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 
 from swarm.averaging.round.catch_up import NOBODY, CatchUp
 from swarm.averaging.round.certificate import host_of, readys_fault
@@ -53,13 +54,17 @@ from swarm.averaging.round.messages import (
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.round.reducer import Reducer
 
+Read = Callable[[bytes], Envelope]
+
 FORWARDED = (Commit, Propose)  # count from anyone; all else must come from the peer it names
 TELLING = (Call, Ready, Roster, Propose, Vote)  # show that the sender has not heard of an outcome
 
 
 class Peer:
-    def __init__(self, me: Self, policy: Policy, crypto: Crypto, log: Log) -> None:
+    def __init__(self, me: Self, policy: Policy, crypto: Crypto, log: Log, read: Read = parse) -> None:
+        """`read` is `parse`, or one that remembers what it has parsed (several peers in one process)."""
         self.context = Context(log.tip.run, me, policy, crypto)
+        self.read = read
         self.log = log
         self.catch_up = CatchUp(self.context, log)
         self.pledges: OrderedDict[bytes, tuple[int, Pledge]] = OrderedDict()  # base -> (round, promise and vote)
@@ -124,7 +129,7 @@ class Peer:
         match event:
             case Received(sender, data, held):
                 try:
-                    envelope = parse(data)
+                    envelope = self.read(data)
                 except MessageError as error:
                     self.context.count(f"malformed_{error.reason}")
                     return
