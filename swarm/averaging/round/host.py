@@ -133,7 +133,8 @@ class Host:
         """Fix the roster; or propose again what may have been certified; or end for lack of a quorum."""
         context = self.context
         fork = not self.quorate()
-        if fork and self.position.electorate and self.ballot.number < context.policy.fork_ballots:
+        early = self.position.electorate and self.ballot.number < context.policy.fork_ballots
+        if not self.readys or (fork and early):
             self.phase = "over"
             context.count("no_quorum")
             return

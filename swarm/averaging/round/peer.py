@@ -24,7 +24,6 @@ from swarm.averaging.round.events import (
     Lost,
     Missed,
     Received,
-    Release,
     Restored,
     Settle,
     Tick,
@@ -144,7 +143,7 @@ class Peer:
                 if base == self.log.tip.head:
                     self.reducer.on_computed(event)
                 else:
-                    self.context.emit(Release("mean", (event.digest,)))
+                    self.context.refuse_mean(event.digest)
             case Restored(head):
                 self.catch_up.restored(now, head)
                 self.advance(now)
@@ -238,8 +237,8 @@ class Peer:
             return
         if isinstance(envelope.message, Part):
             self.context.refuse_part(held.digest)
-        elif held.digest not in self.context.held:
-            self.context.emit(Release("mean", (held.digest,)))
+        else:
+            self.context.refuse_mean(held.digest)
 
     def dispatch(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
         message = envelope.message
@@ -332,13 +331,15 @@ class Peer:
         """Bytes count by digest: those a proposal or a commit names from anyone, others from their reducer once."""
         if held is None or held.digest != mean.digest:
             self.context.count("bad_mean")
+            if held is not None:
+                self.context.refuse_mean(held.digest)
             return
         proposal = self.member.proposal
         named = {s.digest for s in proposal.message.outcome.spans} if proposal is not None else set()
         missing = self.catch_up.missing()
         wanted = held.digest in self.context.held or held.digest in named or held.digest in missing
         if not wanted and not self.streams(sender, mean):
-            self.context.emit(Release("mean", (held.digest,)))
+            self.context.refuse_mean(held.digest)
             return
         replayed = held.digest in missing and held.digest not in named
         self.context.hold(held.digest, self.log.state.round + 1 if replayed else self.log.tip.round + 1)

@@ -5,19 +5,19 @@ The observer has rules of its own for quorum and votes, so that a mistake in the
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from swarm.averaging.round.certificate import Position, after
-from swarm.averaging.round.events import Apply, Compute, Settle
+from swarm.averaging.round.events import Apply, Compute, Store
 from swarm.averaging.round.messages import Ballot, Call, Envelope, Outcome, Propose, Ready, Roster, Vote
 from swarm.averaging.round.policy import effective_weights
+from swarm.averaging.simulation.ledger import Ledger
+from swarm.averaging.simulation.liveness import Liveness
 
 if TYPE_CHECKING:
-    from swarm.averaging.simulation.machine import Given, Machine, Mean, Residuals
+    from swarm.averaging.simulation.machine import Machine
     from swarm.averaging.simulation.world import World
-
-Book = tuple[str, int]  # (peer, span)
 
 
 class Checks:
@@ -34,19 +34,13 @@ class Checks:
         self.certified_at: dict[bytes, float] = {}
         self.places: dict[tuple[bytes, int, bytes], bytes] = {}
         self.states: dict[bytes, tuple[int, ...]] = {world.genesis.head: (0,) * world.policy.spans}
-        self.given: dict[tuple[bytes, str, int], Given] = {}
         self.means: dict[tuple[bytes, Ballot, int, str, int], tuple[tuple[tuple[bytes, float], ...], bytes]] = {}
         self.rosters: dict[tuple[bytes, Ballot], list[tuple[str, ...]]] = defaultdict(list)
         self.called: dict[tuple[bytes, Ballot], float] = {}
-        self.dues: dict[bytes, dict[str, float]] = defaultdict(dict)
         self.lineages: set[bytes] = set()
-        self.contributed: Counter[Book] = Counter()
-        self.applied_sum: Counter[Book] = Counter()
-        self.dropped: Counter[Book] = Counter()
-        self.averaged: Counter[Book] = Counter()
-        self.sent_sum: Counter[Book] = Counter()
-        self.reducer_dropped: Counter[Book] = Counter()
         self.voided = 0
+        self.ledger = Ledger(self)
+        self.liveness = Liveness(self)
 
     def fail(self, what: str) -> None:
         self.violations.append(f"{self.world.now:.3f} s: {what}")
@@ -56,8 +50,6 @@ class Checks:
 
     def signed(self, machine: Machine, envelope: Envelope) -> None:
         message = envelope.message
-        if machine.name in self.world.liars:
-            return
         at = message.at
         who = (at.peer, at.incarnation, at.base)
         match message:
@@ -93,8 +85,7 @@ class Checks:
             return
         votes = self.votes[at.base, vote.outcome, at.ballot]
         votes.add((at.peer, at.incarnation))
-        rule, size = self.world.policy.quorum_rule, len(voters)
-        if 2 * len(votes) > size if rule == "majority" else 3 * len(votes) > 2 * size:
+        if self.world.enough(len(votes), len(voters)):
             self.certify(parent, outcome)
 
     def certify(self, parent: Position, outcome: Outcome) -> None:
@@ -115,7 +106,7 @@ class Checks:
         """Each mean holds exactly the parts of its bitmap, each with the weight that its sender signed."""
         readys = [envelope.message for envelope in outcome.readys]
         weights = effective_weights([ready.weight for ready in readys], self.world.policy.weight_cap)
-        gifts = [self.given.get((outcome.base, r.at.peer, r.at.incarnation)) for r in readys]
+        gifts = [self.ledger.given.get((outcome.base, r.at.peer, r.at.incarnation)) for r in readys]
         for ready, gift in zip(readys, gifts, strict=True):
             if ready.at.peer not in self.world.liars and (gift is None or gift.weight != ready.weight):
                 self.fail(f"{ready.at.peer} is rostered with a weight that it did not sign")
@@ -188,121 +179,19 @@ class Checks:
         if peer not in self.world.liars:
             self.fail(f"{machine.name} holds a proof against {peer}, which is honest")
 
-    # --- ledgers -----------------------------------------------------------------------------------------------------
-
-    def encoded(self, machine: Machine, given: Given) -> None:
-        key = (given.base, given.peer, given.incarnation)
-        if key in self.given:
-            self.fail(f"{machine.name} is asked twice to encode for one round")
-        self.given[key] = given
-        for span, value in enumerate(given.meant):
-            self.contributed[given.peer, span] += value
-        covered, head = machine.residuals.covered, given.base
-        while head in self.parents:
-            base = self.parents[head]
-            for span in self.mine(self.certified[head], machine.name):
-                if (base, span) not in covered and machine.residuals.sender[span]:
-                    self.fail(f"{machine.name} owes for span {span} what round {self.certified[head].round} has paid")
-            head = base
-
-    def mine(self, outcome: Outcome, name: str) -> list[int]:
-        index = outcome.index(name)
-        return [] if index is None else [s for s, span in enumerate(outcome.spans) if span.has(index)]
-
     def computed(self, machine: Machine, effect: Compute, digest: bytes) -> None:
         key = (effect.base, effect.ballot, effect.span, machine.name, machine.incarnation)
         if key in self.means:
             self.fail(f"{machine.name} averages span {effect.span} twice in one ballot")
         self.means[key] = (effect.parts, digest)
 
-    def decided(self, base: bytes) -> list[Outcome]:
-        return [outcome for outcome in self.certified.values() if outcome.base == base]
-
-    def settled_sender(self, machine: Machine, effect: Settle, given: Given | None) -> None:
-        book, span, name = (machine.name, effect.span), effect.span, machine.name
-        outcomes = self.decided(effect.base)
-        if effect.verdict == "reset":
-            self.dropped[book] += machine.residuals.sender[span]
-            for key, old in self.given.items():
-                if key[:2] == (effect.base, name) and old.meant and old.status[span] in ("open", "kept"):
-                    if any(self.holds(o, old, span) for o in outcomes):
-                        self.dropped[book] -= old.sent[span] if old.status[span] == "kept" else 0
-                        self.dropped[book] += old.meant[span] - old.sent[span] if old.status[span] == "open" else 0
-                        self.applied_sum[book] += old.sent[span]
-                        old.status[span] = "reset"
-            return
-        if given is None or given.status[span] != "open":
-            self.fail(f"{name} settles span {span} twice, or one that it did not give")
-            return
-        inside = [self.holds(outcome, given, span) for outcome in outcomes]
-        if effect.verdict == "adopt":
-            if not any(inside):
-                self.fail(f"{name} adopts a residual of span {span} that no certificate covers")
-            if machine.residuals.sender[span] != given.owed[span]:
-                self.fail(f"{name}: the residual of span {span} changed while it was in flight")
-            self.applied_sum[book] += given.sent[span]
-            given.status[span] = "adopted"
-        else:
-            if inside and all(inside) and effect.base in machine.core.log.index:
-                self.fail(f"{name} drops what is in span {span}")
-            self.dropped[book] += given.meant[span]
-            given.status[span] = "kept"
-
-    @staticmethod
-    def holds(outcome: Outcome, given: Given, span: int) -> bool:
-        index = outcome.index(given.peer)
-        if index is None or outcome.readys[index].message.at.incarnation != given.incarnation:
-            return False
-        return outcome.spans[span].has(index)
-
-    def settled_reducer(self, machine: Machine, effect: Settle, made: Mean | None) -> None:
-        book = (machine.name, effect.span)
-        if effect.verdict == "adopt":
-            if made is None:
-                self.fail(f"{machine.name} adopts a reducer's residual that it does not have")
-                return
-            chosen = [o.spans[effect.span] for o in self.decided(effect.base) if o.ballot == effect.ballot]
-            if not any(o.digest == self.sent_digest(made) for o in chosen):
-                self.fail(f"{machine.name} adopts the residual of a mean that was not chosen")
-            self.averaged[book] += made.mean
-            self.sent_sum[book] += made.sent
-        elif effect.verdict in ("reset", "drop"):
-            self.reducer_dropped[book] += machine.residuals.reducer[effect.span]
-
-    @staticmethod
-    def sent_digest(made: Mean) -> bytes:
-        from swarm.averaging.simulation.machine import digest_of
-
-        return digest_of(made.sent)
-
-    def crashed(self, machine: Machine) -> None:
-        for given in machine.given.values():
-            for span, status in enumerate(given.status):
-                if status == "open":
-                    given.status[span] = "kept"
-                    self.dropped[machine.name, span] += given.meant[span]
-
-    def restarted(self, machine: Machine, saved: Residuals) -> None:
-        """What was owed in memory and is not on disk is gone."""
-        for span, (had, has) in enumerate(zip(machine.residuals.sender, saved.sender, strict=True)):
-            self.dropped[machine.name, span] += had - has
-        for span, (had, has) in enumerate(zip(machine.residuals.reducer, saved.reducer, strict=True)):
-            self.reducer_dropped[machine.name, span] += had - has
-
-    def balance(self) -> None:
-        """Per peer and span: contributed = applied + residual + dropped; means made = means sent + residual + dropped."""
-        for machine in self.world.machines.values():
-            for span, owed in enumerate(machine.residuals.sender):
-                book = (machine.name, span)
-                flying = sum(g.meant[span] for g in machine.given.values() if g.meant and g.status[span] == "open")
-                if self.contributed[book] != self.applied_sum[book] + owed + self.dropped[book] + flying:
-                    self.fail(f"the ledger of {book} does not balance")
-            for span, owed in enumerate(machine.residuals.reducer):
-                book = (machine.name, span)
-                if self.averaged[book] != self.sent_sum[book] + owed + self.reducer_dropped[book]:
-                    self.fail(f"the reducer's ledger of {book} does not balance")
-
-    # --- liveness ----------------------------------------------------------------------------------------------------
-
-    def due(self, machine: Machine) -> None:
-        self.dues[machine.core.log.tip.head].setdefault(machine.name, self.world.now)
+    def ended(self) -> None:
+        """All is over: books balance, and nothing is stored that the core has forgotten."""
+        self.ledger.balance()
+        for machine in self.world.members():
+            known: dict[Store, set[bytes]]
+            known = {"part": set(machine.core.context.parts), "mean": set(machine.core.context.held)}
+            for store, digests in known.items():
+                extra, absent = set(machine.stores[store]) - digests, digests - set(machine.stores[store])
+                if extra or absent:
+                    self.fail(f"{machine.name} stores {len(extra)} {store}s its core forgot, lacks {len(absent)}")

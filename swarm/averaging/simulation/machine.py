@@ -1,14 +1,8 @@
-"""One simulated peer: the real core, and an adapter whose bytes are integers, so that every ledger is exact.
-
-A span is one integer. Encoding rounds to a multiple of `GRAIN`; the rest is the residual. Bytes are addressed by content
-alone, as in a real peer: equal values have equal digests, whoever made them and in whatever round.
-"""
+"""One simulated peer: the real core, and an adapter to the simulated world, with a disk that survives crashes."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from swarm.averaging.round.certificate import Position
@@ -41,59 +35,10 @@ from swarm.averaging.round.events import (
 from swarm.averaging.round.log import Log
 from swarm.averaging.round.messages import Commit
 from swarm.averaging.round.peer import Peer
+from swarm.averaging.simulation.arithmetic import Given, Mean, Residuals, digest_of, rounded
 
 if TYPE_CHECKING:
     from swarm.averaging.simulation.world import World
-
-GRAIN = 8
-
-
-@lru_cache(4096)
-def digest_of(value: int) -> bytes:
-    return hashlib.sha256(b"frame %d" % value).digest()
-
-
-def rounded(value: int) -> int:
-    return (value + GRAIN // 2) // GRAIN * GRAIN
-
-
-@dataclass
-class Residuals:
-    """What a peer owes, per span; `covered`: the (base, span) whose contributions are accounted for in it."""
-
-    sender: list[int]
-    reducer: list[int]
-    covered: frozenset[tuple[bytes, int]] = frozenset()
-
-    def copy(self) -> Residuals:
-        return Residuals(list(self.sender), list(self.reducer), self.covered)
-
-
-@dataclass
-class Given:
-    """One contribution: what was meant, what was sent. `status` per span: open, adopted, kept, reset."""
-
-    peer: str
-    incarnation: int
-    base: bytes
-    weight: float
-    meant: list[int]
-    sent: list[int]
-    owed: list[int]
-    status: list[str]
-    root: bytes = b""
-
-    def digests(self) -> tuple[bytes, ...]:
-        return tuple(digest_of(value) for value in self.sent)
-
-
-@dataclass(frozen=True)
-class Mean:
-    """One computed mean: the residual and the mean that went in, and what was sent."""
-
-    residual: int
-    mean: int
-    sent: int
 
 
 @dataclass
@@ -136,7 +81,7 @@ class Machine:
             log.offer(commit, lambda envelope: True)
         self.head = next(head for head in reversed(self.disk.saved) if log.restored(head))
         self.state, saved = self.disk.saved[self.head]
-        world.checks.restarted(self, saved)
+        world.checks.ledger.restarted(self, saved)
         self.residuals = saved.copy()
         me = Self(self.name, self.incarnation, world.bandwidth[self.name], self.name not in world.clients)
         self.core = Peer(me, world.policy, world.crypto(self), log, world.read)
@@ -145,7 +90,7 @@ class Machine:
 
     def crash(self) -> None:
         self.world.say(self.name, "crashes")
-        self.world.checks.crashed(self)
+        self.world.checks.ledger.crashed(self)
         self.up, self.queue, self.alarm = False, [], self.alarm + 1
 
     def due_in(self, seconds: float) -> None:
@@ -154,11 +99,16 @@ class Machine:
 
         def due() -> None:
             if self.up and self.incarnation == incarnation and not self.left:
-                world.checks.due(self)
+                world.checks.liveness.due(self)
                 self.take(Due(world.announced(self)))
                 self.due_in(2.0)
 
         self.dues = world.at(world.now + seconds, due)
+
+    def stop(self) -> None:
+        """Gone for good, as announced."""
+        self.world.checks.ledger.crashed(self)
+        self.up = False
 
     def leave(self) -> None:
         self.left = True
@@ -259,7 +209,7 @@ class Machine:
             given.sent = [rounded(x + e) for x, e in zip(given.meant, given.owed, strict=True)]
             given.status = ["open"] * spans
             self.stores["part"].update({digest_of(value): value for value in given.sent})
-        self.world.checks.encoded(self, given)
+        self.world.checks.ledger.encoded(self, given)
         self.given[base] = given
         norms = tuple(1.0 + abs(value) / 100 for value in given.sent)
         state = b"".join(digest_of(value)[:8] for value in self.state)
@@ -285,14 +235,14 @@ class Machine:
         book, span = self.residuals, effect.span
         if effect.role == "reducer":
             made = self.means.pop((effect.base, effect.ballot, span), None)
-            self.world.checks.settled_reducer(self, effect, made)
+            self.world.checks.ledger.settled_reducer(self, effect, made)
             if effect.verdict == "adopt" and made is not None:
                 book.reducer[span] += made.mean - made.sent
             elif effect.verdict in ("reset", "drop"):
                 book.reducer[span] = 0
             return
         given = self.given.get(effect.base)
-        self.world.checks.settled_sender(self, effect, given)
+        self.world.checks.ledger.settled_sender(self, effect, given)
         if effect.verdict == "adopt" and given is not None:
             book.sender[span] += given.meant[span] - given.sent[span]
         elif effect.verdict == "reset":

@@ -16,12 +16,14 @@ from functools import lru_cache
 
 from swarm.averaging.round.certificate import genesis
 from swarm.averaging.round.context import Crypto
-from swarm.averaging.round.messages import DOMAIN, Envelope, MessageError, pack, parse
+from swarm.averaging.round.events import Lost, Store
+from swarm.averaging.round.messages import DOMAIN, Envelope, Message, MessageError, pack, parse, seal
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.simulation.checks import Checks
 from swarm.averaging.simulation.machine import Machine
+from swarm.averaging.simulation.trace import describe
 
-Payload = tuple[str, bytes, int]
+Payload = tuple[Store, bytes, int]
 Bend = Callable[[float], list[float]]  # a message's delay -> the delays of its copies; none: it is lost
 Trap = Callable[["Machine", str, Envelope], bool]  # sees a message being sent; True: it is not
 
@@ -75,6 +77,8 @@ class World:
         self.seen: dict[str, float] = {}
         self.clients: set[str] = set()
         self.liars: set[str] = set()
+        self.late: dict[str, float] = {}  # who starts when, if not at once
+        self.span = 5.0  # faults begin in this time
         self.bandwidth = dict.fromkeys(self.names, 1e7)
         self.checks = Checks(self)
         self.machines = {name: Machine(self, name, offset=0.0, rate=1.0) for name in self.names}
@@ -148,9 +152,9 @@ class World:
         reachable = [m for m in self.machines.values() if m.up and not m.frozen and m is not machine]
         return [m for m in reachable if not self.cut(m.name, machine.name) and not self.cut(machine.name, m.name)]
 
-    def send(self, machine: Machine, to: str, data: bytes, payload: tuple | None) -> None:
+    def send(self, machine: Machine, to: str, data: bytes, payload: tuple[Store, bytes] | None) -> None:
         source = machine.name
-        carried = None
+        carried: Payload | None = None
         if payload is not None:
             store, digest = payload
             if digest not in machine.stores[store]:
@@ -160,6 +164,8 @@ class World:
         envelope = self.read(data)
         for trap in list(self.traps):
             if trap(machine, to, envelope):
+                return
+            if not machine.up:
                 return
         if self.verbose:
             self.say(source, f"-> {to}  {describe(envelope)}")
@@ -179,6 +185,52 @@ class World:
             if plain:
                 arrival = self.arrival[source, to] = max(arrival, self.arrival.get((source, to), 0.0))
             self.at(arrival, lambda: self.machines[to].receive(source, data, payload) if to in self.machines else None)
+
+    # --- how it stands -----------------------------------------------------------------------------------------------
+
+    def members(self) -> list[Machine]:
+        return [machine for machine in self.machines.values() if not machine.left]
+
+    def longest(self) -> int:
+        return max((m.core.log.state.round for m in self.members() if m.up), default=0)
+
+    def quiet(self) -> bool:
+        """Is every fault over that was to end by itself?"""
+        return all(rule.end <= self.now for rule in self.rules) and all(m.up and not m.frozen for m in self.members())
+
+    def united(self) -> bool:
+        """All are at one head, and were together in the round that led there."""
+        members = self.members()
+        heads = {machine.head for machine in members} | {machine.core.log.tip.head for machine in members}
+        if len(heads) != 1 or not all(machine.up for machine in members):
+            return False
+        seats = {(seat.peer, seat.incarnation) for seat in members[0].core.log.tip.electorate}
+        return {(machine.name, machine.incarnation) for machine in members} <= seats
+
+    def enough(self, votes: int, voters: int) -> bool:
+        """The observer's own rule for a quorum."""
+        return 2 * votes > voters if self.policy.quorum_rule == "majority" else 3 * votes > 2 * voters
+
+    def where(self) -> str:
+        return ", ".join(
+            f"{m.name} {m.core.log.state.round}/{m.core.log.tip.round} {m.core.log.tip.head.hex()[:6]}"
+            for m in self.members()
+        )
+
+    def calm(self) -> None:
+        """No more faults: links are whole, and everybody is there."""
+        self.say("   ", "calm")
+        self.rules.clear()
+        self.traps.clear()
+        for machine in self.members():
+            machine.slowness = 0.0
+            if machine.frozen:
+                machine.thaw()
+            self.boot(machine.name)
+
+    def forge(self, name: str, message: Message) -> bytes:
+        """A message that the named peer signs without its core knowing."""
+        return seal(message, lambda data: _tag(name, data)).wire
 
     # --- handles for faults ------------------------------------------------------------------------------------------
 
@@ -202,15 +254,16 @@ class World:
         if not machine.up or machine.left:
             return
         self.faults[kind] += 1
+        self.say(name, kind)
         machine.crash()
         self.touch(self.now, self.now + back_after + 5.0, lambda a, b: name in (a, b))
         for other in self.machines.values():
             if other.up and other is not machine and self.rng.random() < 0.5:
-                other.later(self.latency, lost(name))
+                other.later(self.latency, Lost(name))
         self.at(self.now + back_after, lambda: self.boot(name))
 
     def boot(self, name: str) -> None:
-        if not self.machines[name].up:
+        if not self.machines[name].up and not self.machines[name].left:
             self.machines[name].start()
 
     def freeze(self, kind: str, name: str, seconds: float) -> None:
@@ -223,28 +276,3 @@ class World:
             self.touch(self.now, self.now + seconds + 3.0, lambda a, b: name in (a, b))
             incarnation = machine.incarnation
             self.at(self.now + seconds, lambda: machine.thaw() if machine.incarnation == incarnation else None)
-
-
-def lost(name: str):
-    from swarm.averaging.round.events import Lost
-
-    return Lost(name)
-
-
-def describe(envelope: Envelope) -> str:
-    """One line about a message, for the trace."""
-    message = envelope.message
-    at = message.at
-    what = f"{type(message).__name__} round {at.round} {at.base.hex()[:6]} ballot {at.ballot.number}/{at.ballot.host}"
-    outcome = getattr(message, "outcome", None)
-    if hasattr(outcome, "roster"):
-        spans = " ".join(f"{s.digest.hex()[:4] or 'void'}" for s in outcome.spans)
-        what += f" {'fork ' if outcome.fork else ''}{outcome.head.hex()[:6]} [{','.join(outcome.roster)}] {spans}"
-    elif isinstance(outcome, bytes):
-        what += f" for {outcome.hex()[:6]}"
-    for name in ("span", "spans", "heads", "digests", "attempt", "reducers", "vote", "weight"):
-        value = getattr(message, name, None)
-        if value not in (None, ()):
-            short = [v.hex()[:6] if isinstance(v, bytes) else v for v in value] if isinstance(value, tuple) else value
-            what += f" {name} {short}"
-    return what
