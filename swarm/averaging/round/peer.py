@@ -279,9 +279,8 @@ class Peer:
             return
         match message:
             case Call():
-                own = (at.peer, at.incarnation) == (at.ballot.host, at.ballot.incarnation)
-                if own and member.reach(now, at.ballot):
-                    member.answer(now)
+                if (at.peer, at.incarnation) == (at.ballot.host, at.ballot.incarnation):
+                    member.on_call(now, at.ballot)
             case Ready() if host is not None and host.ballot == at.ballot:
                 host.on_ready(now, envelope)
             case Roster():

@@ -47,6 +47,9 @@ class Liveness:
 
     def check(self, position: Position, failed: int, start: float) -> None:
         checks, world = self.checks, self.checks.world
+        failed -= len(world.hoarders)  # a reducer that hoards its bytes costs a ballot too
+        if failed < 0:
+            return
         able = {seat.peer for seat in self.undisturbed(position, start)}
         hosts = [seat.peer for seat in position.order[: failed + 1]]
         if not world.enough(len(able), len(position.electorate)) or hosts[-1] not in able or able & {*hosts[:-1]}:

@@ -266,9 +266,10 @@ class Machine:
         self.due_in((self.world.think + self.world.rng.uniform(0, 0.05)) / self.rate)
 
     def save(self) -> None:
+        """A checkpoint: state, residuals and the log up to this state, together."""
         log = self.core.log
-        self.disk.log = [entry.commit for entry in log.chain if entry.commit is not None]
         if log.state.round % self.world.save_every == 0:
+            self.disk.log = [entry.commit for entry in log.chain[: log.applied + 1] if entry.commit is not None]
             self.disk.saved.pop(self.head, None)
             self.disk.saved[self.head] = (self.state, self.residuals.copy())
 

@@ -77,6 +77,7 @@ class World:
         self.seen: dict[str, float] = {}
         self.clients: set[str] = set()
         self.liars: set[str] = set()
+        self.hoarders: set[str] = set()  # who keeps bytes back that it reported
         self.late: dict[str, float] = {}  # who starts when, if not at once
         self.span = 5.0  # faults begin in this time
         self.bandwidth = dict.fromkeys(self.names, 1e7)

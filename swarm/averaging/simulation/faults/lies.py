@@ -33,6 +33,7 @@ def two_faced_reducer(world: World) -> None:
     """A reducer sends some members other bytes than those it reports."""
 
     def act(machine: Machine, to: str, envelope: Envelope) -> bool:
+        world.hoarders.add(machine.name)
         at, fooled = envelope.message.at, set(world.rng.sample(world.names, len(world.names) // 2))
         world.touch(world.now, world.now + 10.0, lambda a, b: machine.name in (a, b))
 
@@ -60,6 +61,7 @@ def withheld(world: World) -> None:
     allowed = world.rng.randrange(3)
 
     def act(machine: Machine, to: str, envelope: Envelope) -> bool:
+        world.hoarders.add(machine.name)
         until, sent = world.now + world.rng.uniform(1.0, 10.0), [0]
         world.touch(world.now, until, lambda a, b: machine.name in (a, b))
 
