@@ -28,9 +28,9 @@ def shares(carriers: Sequence[Carrier]) -> list[float]:
     able = [index for index, carrier in enumerate(carriers) if carrier.full]
     if not able:
         able = list(range(members))
-    known = sorted(carriers[i].bandwidth for i in able if carriers[i].bandwidth > 0)
+    known = sorted(max(1.0, carriers[i].bandwidth) for i in able if carriers[i].bandwidth > 0)
     usual = known[len(known) // 2] if known else 1.0
-    speed = {i: (carriers[i].bandwidth or usual) * carriers[i].trust for i in able}
+    speed = {i: max(1.0, carriers[i].bandwidth or usual) * carriers[i].trust for i in able}
     own = {i: 1.0 if carriers[i].gives else 0.0 for i in able}
     cost = {i: members - 1 - own[i] for i in able}  # contributions sent per unit of share, beyond the own parts
     if all(value <= 0 for value in cost.values()):

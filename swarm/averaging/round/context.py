@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from swarm.averaging.round.certificate import Position
@@ -41,6 +41,7 @@ class Context:
     gone: bool = False  # this peer is leaving
     lagging: bool = False  # certified rounds are not applied yet: nothing can be contributed
     held: dict[bytes, int] = field(default_factory=dict)  # digest of a mean in the store -> round it is kept for
+    fresh: set[bytes] = field(default_factory=set)  # of these, what no certified round has named yet
     parts: Counter[bytes] = field(default_factory=Counter)  # digest in the "part" store -> who here needs it
     last_seconds: float | None = None  # how long the last round took here
     expected: set[str] = field(default_factory=set)  # announced by the progress records
@@ -120,7 +121,11 @@ class Context:
         return self.policy.patience(self.last_seconds, self.policy.transfer_seconds(bandwidths), number)
 
     def hold(self, digest: bytes, round: int) -> None:
-        self.held[digest] = max(round, self.held.get(digest, 0))
+        """Keep a mean for a round. What an older certified round named already (equal bytes) stays that one's."""
+        if digest not in self.held:
+            self.fresh.add(digest)
+        if digest in self.fresh:
+            self.held[digest] = max(round, self.held.get(digest, 0))
 
     def keep_parts(self, digests: Iterable[bytes]) -> None:
         self.parts.update(digests)
@@ -141,17 +146,25 @@ class Context:
         if digest not in self.parts:
             self.emit(Release("part", (digest,)))
 
+    def refuse_mean(self, digest: bytes) -> None:
+        """A mean that nobody wants; equal bytes may be in use as another one."""
+        if digest not in self.held:
+            self.emit(Release("mean", (digest,)))
+
     def visit(self, peer: str) -> None:
         self.visitors[peer] = None
         self.visitors.move_to_end(peer)
         if len(self.visitors) > self.policy.visitors:
             self.visitors.popitem(last=False)
 
-    def release_means(self, round: int, chosen: Mapping[bytes, int]) -> None:
+    def release_means(self, round: int, chosen: Collection[bytes]) -> None:
         """After `round`: keep its chosen means for a while, let go of the others and of the oldest."""
-        self.held.update({digest: round for digest in chosen if digest in self.held})
+        named = [digest for digest in chosen if digest in self.held]
+        self.held.update(dict.fromkeys(named, round))
+        self.fresh.difference_update(named)
         oldest = round - self.policy.history_rounds
-        gone = [d for d, kept in self.held.items() if kept <= oldest or (kept == round and d not in chosen)]
+        gone = [d for d, kept in self.held.items() if kept <= (round if d in self.fresh else oldest)]
+        self.fresh.difference_update(gone)
         for digest in gone:
             del self.held[digest]
         if gone:

@@ -133,18 +133,41 @@ class Host:
         """Fix the roster; or propose again what may have been certified; or end for lack of a quorum."""
         context = self.context
         fork = not self.quorate()
-        if fork and self.position.electorate and self.ballot.number < context.policy.fork_ballots:
+        early = self.position.electorate and self.ballot.number < context.policy.fork_ballots
+        if not self.readys or (fork and early):
             self.phase = "over"
             context.count("no_quorum")
             return
         for peer in [*self.gathering.missing]:
             context.visitors.pop(peer, None)
-        if not fork:
-            bound = bound_vote(self.position, self.readys.values())
-            if bound is not None:
-                self.repropose(now, bound[1])
-                return
+        bound = None if fork else self.bound()
+        if bound is not None:
+            self.repropose(now, bound)
+            return
         self.announce(now, self.fresh_assignment())
+
+    def bound(self) -> bytes | None:
+        """The outcome that may be certified already, which this ballot must then propose.
+
+        If its bytes could not be had for a whole ballot, and a quorum promises without having voted for it, it never
+        was certified and never will be: the round goes on without those who did vote for it. So a reducer that votes
+        for a mean which it keeps to itself cannot hold up the round.
+        """
+        while True:
+            found = bound_vote(self.position, self.readys.values())
+            if found is None or not self.hoarded(found[1]):
+                return found[1] if found is not None else None
+            rest = {peer: ready for peer, ready in self.readys.items() if ready.message.vote != found}
+            if promised(self.position, rest.values()) < self.context.policy.quorum(len(self.position.electorate)):
+                return found[1]
+            self.readys = rest
+
+    def hoarded(self, digest: bytes) -> bool:
+        context, outcome = self.context, self.context.outcomes.get(digest)
+        if outcome is None:
+            return False
+        lacking = [span for span in outcome.spans if not span.void and span.digest not in context.held]
+        return any(outcome.roster[span.reducer] in context.suspects for span in lacking)
 
     def fresh_assignment(self) -> tuple[int, ...]:
         context, names = self.context, self.roster_names()

@@ -61,14 +61,19 @@ class Log:
         return [entry.commit for entry in self.chain[start : start + limit] if entry.commit is not None]
 
     def locator(self) -> tuple[bytes, ...]:
-        """Heads of this log, newest first, ever sparser: enough for another log to find the last common one."""
+        """Heads of this log, newest first, ever sparser: enough for another log to find the last common one.
+
+        Then the ends of other branches, so that a long one is told piece by piece and not its beginning again.
+        """
         heads: list[bytes] = []
         index, stride = len(self.chain) - 1, 1
         while index > 0 and len(heads) < 48:
             heads.append(self.chain[index].position.head)
             stride = stride * 2 if len(heads) > 8 else 1
             index -= stride
-        return (*heads, self.chain[0].position.head)
+        inner = {entry.commit.outcome.base for entry in self.branches.values() if entry.commit is not None}
+        ends = [head for head in reversed(self.branches) if head not in inner]
+        return (*heads, self.chain[0].position.head, *ends[:8])
 
     def offer(self, commit: Commit, verify: Verify) -> News:
         """Take in a commit from anyone, in any order. Raises CommitError for one that certifies nothing."""

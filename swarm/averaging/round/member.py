@@ -175,6 +175,11 @@ class Member:
             context.send([ballot.host], self.pledge.proposal)
         context.send([ballot.host], self.ready)
 
+    def on_call(self, now: float, ballot: Ballot) -> None:
+        again = ballot == self.called
+        if self.reach(now, ballot) and again:
+            self.answer(now)
+
     # --- exchange ----------------------------------------------------------------------------------------------------
 
     def on_roster(self, now: float, envelope: Envelope[Roster]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 
 from swarm.averaging.round.catch_up import NOBODY, CatchUp
 from swarm.averaging.round.certificate import host_of, readys_fault
@@ -23,7 +24,6 @@ from swarm.averaging.round.events import (
     Lost,
     Missed,
     Received,
-    Release,
     Restored,
     Settle,
     Tick,
@@ -53,13 +53,17 @@ from swarm.averaging.round.messages import (
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.round.reducer import Reducer
 
+Read = Callable[[bytes], Envelope]
+
 FORWARDED = (Commit, Propose)  # count from anyone; all else must come from the peer it names
 TELLING = (Call, Ready, Roster, Propose, Vote)  # show that the sender has not heard of an outcome
 
 
 class Peer:
-    def __init__(self, me: Self, policy: Policy, crypto: Crypto, log: Log) -> None:
+    def __init__(self, me: Self, policy: Policy, crypto: Crypto, log: Log, read: Read = parse) -> None:
+        """`read` is `parse`, or one that remembers what it has parsed (several peers in one process)."""
         self.context = Context(log.tip.run, me, policy, crypto)
+        self.read = read
         self.log = log
         self.catch_up = CatchUp(self.context, log)
         self.pledges: OrderedDict[bytes, tuple[int, Pledge]] = OrderedDict()  # base -> (round, promise and vote)
@@ -124,7 +128,7 @@ class Peer:
         match event:
             case Received(sender, data, held):
                 try:
-                    envelope = parse(data)
+                    envelope = self.read(data)
                 except MessageError as error:
                     self.context.count(f"malformed_{error.reason}")
                     return
@@ -139,7 +143,7 @@ class Peer:
                 if base == self.log.tip.head:
                     self.reducer.on_computed(event)
                 else:
-                    self.context.emit(Release("mean", (event.digest,)))
+                    self.context.refuse_mean(event.digest)
             case Restored(head):
                 self.catch_up.restored(now, head)
                 self.advance(now)
@@ -233,8 +237,8 @@ class Peer:
             return
         if isinstance(envelope.message, Part):
             self.context.refuse_part(held.digest)
-        elif held.digest not in self.context.held:
-            self.context.emit(Release("mean", (held.digest,)))
+        else:
+            self.context.refuse_mean(held.digest)
 
     def dispatch(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
         message = envelope.message
@@ -275,9 +279,8 @@ class Peer:
             return
         match message:
             case Call():
-                own = (at.peer, at.incarnation) == (at.ballot.host, at.ballot.incarnation)
-                if own and member.reach(now, at.ballot):
-                    member.answer(now)
+                if (at.peer, at.incarnation) == (at.ballot.host, at.ballot.incarnation):
+                    member.on_call(now, at.ballot)
             case Ready() if host is not None and host.ballot == at.ballot:
                 host.on_ready(now, envelope)
             case Roster():
@@ -327,13 +330,15 @@ class Peer:
         """Bytes count by digest: those a proposal or a commit names from anyone, others from their reducer once."""
         if held is None or held.digest != mean.digest:
             self.context.count("bad_mean")
+            if held is not None:
+                self.context.refuse_mean(held.digest)
             return
         proposal = self.member.proposal
         named = {s.digest for s in proposal.message.outcome.spans} if proposal is not None else set()
         missing = self.catch_up.missing()
         wanted = held.digest in self.context.held or held.digest in named or held.digest in missing
         if not wanted and not self.streams(sender, mean):
-            self.context.emit(Release("mean", (held.digest,)))
+            self.context.refuse_mean(held.digest)
             return
         replayed = held.digest in missing and held.digest not in named
         self.context.hold(held.digest, self.log.state.round + 1 if replayed else self.log.tip.round + 1)

@@ -72,6 +72,8 @@ class Reducer:
         key = (part.span, sender)
         if held is None or held.digest != part.digest or part.span >= self.context.policy.spans:
             self.context.count("bad_part")
+            if held is not None:
+                self.context.refuse_part(held.digest)
             return
         old = self.parts.get(key)
         if old is not None and (old[0].digest == part.digest or self.accepted(*key)):
@@ -169,6 +171,7 @@ class Reducer:
         task = self.tasks.get(event.span)
         self.computed.append((event.ballot, event.span))
         if self.roster is None or task is None or self.roster.at.ballot != event.ballot:
+            self.context.refuse_mean(event.digest)
             return
         task.digest = event.digest
         self.context.hold(event.digest, self.position.round + 1)
