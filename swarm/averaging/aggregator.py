@@ -69,7 +69,7 @@ def reduce_span(
     codec: Codec,
     aggregator: Aggregator,
     size: int,
-    contributions: Sequence[tuple[bytes, float]],
+    contributions: Sequence[tuple[bytes | memoryview, float]],
     total_weight: float,
     residual: np.ndarray | None = None,
 ) -> Encoded:

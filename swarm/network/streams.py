@@ -93,6 +93,13 @@ class Channel:
         finally:
             self._pipe.close()
 
+    async def ended(self) -> None:
+        """Until the receiver is gone. Not together with `close`."""
+        try:
+            await self._pipe.read(1)
+        except (EOFError, OSError):
+            return
+
     def abort(self) -> None:
         self._pipe.close()
 

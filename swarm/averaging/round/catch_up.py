@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 
 from swarm.averaging.round.certificate import CommitError, Position
 from swarm.averaging.round.context import Context
-from swarm.averaging.round.events import Apply, Diverged, Forked, Missed, Restore
+from swarm.averaging.round.events import Apply, Diverged, Forked, Missed, Recall, Restore
 from swarm.averaging.round.log import Entry, Log
 from swarm.averaging.round.member import Member, Pledge
 from swarm.averaging.round.messages import MAX_ITEMS, Ballot, Commit, Fetch, Header
@@ -82,6 +82,8 @@ class CatchUp:
     def tell(self, peer: str, heads: tuple[bytes, ...]) -> None:
         """Commits that follow the newest of `heads` that this log knows."""
         me, tip = self.context.me, self.log.tip.round
+        if not self.log.remembers(heads):
+            self.context.emit(Recall(peer, heads))
         for commit in self.log.following(heads, self.context.policy.commits_a_reply):
             place = commit.outcome
             at = Header(place.run, place.lineage, place.round, place.base, commit.at.ballot, me.peer, me.incarnation)
@@ -119,8 +121,13 @@ class CatchUp:
         included = self.settle(parent.position, entry)
         self.context.emit(Apply(outcome, head, included))
         self.log.applied += 1
+<<<<<<< HEAD
         self.context.release_means(outcome.round, {span.digest for span in outcome.spans if not span.void})
         while self.sent and self.sent[0][0] + self.context.policy.audit_rounds < outcome.round:
+=======
+        self.context.release_means(outcome.round, {span.digest: 0 for span in outcome.spans if not span.void})
+        while self.sent and self.sent[0][0] + self.context.policy.audit_rounds <= outcome.round:
+>>>>>>> round
             self.context.drop_parts(self.sent.popleft()[1])
         names, old = outcome.roster, self.context.owners
         self.context.owners = tuple(

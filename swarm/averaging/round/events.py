@@ -79,6 +79,14 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """`peer` says that it builds on this head. A hint: peers that do not meet in a round find one another by it."""
+
+    peer: str
+    base: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The time of the last Wake has come (or any other time)."""
 
@@ -88,7 +96,7 @@ class Leave:
     """This peer wants to go: tell the others, be Ready for no further round."""
 
 
-Event = Due | Contribute | Received | Computed | Restored | Lost | Tick | Leave
+Event = Due | Contribute | Received | Computed | Restored | Lost | Heard | Tick | Leave
 
 # --- effects ---------------------------------------------------------------------------------------------------------
 
@@ -160,6 +168,14 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """`to` asks what follows these heads, and none of them is in memory any more: answer from the log on disk."""
+
+    to: str
+    heads: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Forked:
     """This peer goes on in a new lineage, because no quorum of the old one answered."""
 
@@ -213,5 +229,18 @@ class Count:
 
 
 Effect = (
-    Send | Encode | Compute | Settle | Apply | Restore | Forked | Missed | Diverged | Release | Proof | Wake | Count
+    Send
+    | Encode
+    | Compute
+    | Settle
+    | Apply
+    | Restore
+    | Recall
+    | Forked
+    | Missed
+    | Diverged
+    | Release
+    | Proof
+    | Wake
+    | Count
 )

@@ -55,10 +55,13 @@ class Log:
         return self.chain[index + 1].commit if index is not None and index + 1 < len(self.chain) else None
 
     def following(self, heads: tuple[bytes, ...], limit: int) -> list[Commit]:
-        """The commits after the newest of `heads` that this log contains."""
+        """The commits after the newest of `heads` that this log has in memory; none where it has none of them."""
         found = [self.index[head] for head in heads if head in self.index]
-        start = max(found) + 1 if found else 1
+        start = max(found) + 1 if found else len(self.chain)
         return [entry.commit for entry in self.chain[start : start + limit] if entry.commit is not None]
+
+    def remembers(self, heads: tuple[bytes, ...]) -> bool:
+        return any(head in self.index for head in heads)
 
     def locator(self) -> tuple[bytes, ...]:
         """Heads of this log, newest first, ever sparser: enough for another log to find the last common one.

@@ -19,6 +19,7 @@ from swarm.averaging.round.events import (
     Due,
     Effect,
     Event,
+    Heard,
     Held,
     Leave,
     Lost,
@@ -149,6 +150,8 @@ class Peer:
                 self.advance(now)
             case Lost(peer):
                 self.lose(now, peer)
+            case Heard(peer, base):
+                self.hear(now, peer, base)
             case Leave():
                 self.context.gone = True
                 bye = Bye(self.context.header(self.log.tip, NOBODY))
@@ -198,6 +201,13 @@ class Peer:
         waiting_for = self.member.called.host if self.member.called else None
         if self.member.opened is not None and waiting_for == peer:
             self.member.deadline = min(self.member.deadline, now + self.context.policy.cut_seconds)
+
+    def hear(self, now: float, peer: str, base: bytes) -> None:
+        """A peer on a head that this log does not have is asked for its log; one that lags behind is told."""
+        if base not in self.log.index:
+            self.catch_up.ask(now, peer)
+        elif base != self.log.tip.head:
+            self.catch_up.remind(now, peer, base)
 
     def tick(self, now: float) -> None:
         self.reducer.tick(now)

@@ -1,0 +1,196 @@
+"""The arithmetic of a round, in one thread of its own and in order: encode, average, and what becomes of residuals.
+
+The network's loop never waits for it. One thread, because a residual is read and replaced in the order of the core's
+effects, and because all of it together takes less time than the bytes take on the wire.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from swarm.averaging.aggregator import reduce_span
+from swarm.averaging.codec import CodecError, Encoded, Quality, decode, encode_with_feedback, squares
+from swarm.averaging.live.residuals import Residuals, Trial
+from swarm.averaging.live.store import Frame, Store
+from swarm.averaging.live.terms import Terms
+from swarm.averaging.round.events import Compute, Settle
+from swarm.averaging.round.messages import Ballot
+
+Key = tuple[bytes, Ballot]
+Parts = tuple[tuple[bytes, float], ...]
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A contribution, encoded: digest and norm of every span, and how good the encoding is."""
+
+    digests: tuple[bytes, ...]
+    norms: tuple[float, ...]
+    quality: Quality
+
+
+@dataclass
+class Reduced:
+    """The trials of one span this peer reduces: the last is the one its residual follows."""
+
+    last: Key | None = None
+    trials: dict[Key, tuple[list[tuple[Frame, float]], bytes]] = field(default_factory=dict)  # frames, encoded mean
+
+
+class Arithmetic:
+    def __init__(self, terms: Terms, parts: Store, means: Store) -> None:
+        sizes = tuple(terms.values(span) for span in range(len(terms.spans)))
+        self.terms, self.parts, self.means = terms, parts, means
+        self.sent, self.owed = Residuals(terms.codec, sizes), Residuals(terms.codec, sizes)
+        self.trials: dict[int, Trial] = {}  # span -> what was sent, its outcome unknown
+        self.reduced: dict[int, Reduced] = {}
+        self.executor = ThreadPoolExecutor(1, "arithmetic")
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Do `work` after everything submitted before."""
+        return self.executor.submit(work)
+
+    def close(self) -> None:
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+    # --- the sender --------------------------------------------------------------------------------------------------
+
+    def encode(self, vector: np.ndarray) -> Given:
+        """Encode every span with its residual. NonFiniteError, counted from the vector's start, leaves all as it was.
+
+        The vector must stay as it is until the outcome is settled.
+        """
+        digests, norms, quality = [], [], Quality()
+        try:
+            for span, place in enumerate(self.terms.spans):
+                encoded = encode_with_feedback(self.terms.codec, vector[place], self.sent[span])
+                self.trials[span] = Trial(encoded.frame, vector[place])
+                self.sent.replace(span, encoded)
+                digests.append(hashlib.sha256(encoded.frame).digest())
+                self.parts.put(digests[-1], encoded.frame)
+                norms.append(norm(encoded.quality))
+                quality += encoded.quality
+        except Exception as error:
+            self.parts.release(digests)
+            for span in list(self.trials):
+                self.sent.put_back(span, self.trials.pop(span))
+            raise shifted(error, self.terms.spans[len(digests)].start) from None
+        return Given(tuple(digests), tuple(norms), quality)
+
+    # --- the reducer -------------------------------------------------------------------------------------------------
+
+    def reduce(self, work: Compute) -> bytes | None:
+        """Average these parts and encode once; the digest of the mean, or None where the round is over already."""
+        frames = [(frame, weight) for digest, weight in work.parts if (frame := self.parts.get(digest)) is not None]
+        if len(frames) != len(work.parts):
+            return None
+        state, key = self.reduced.setdefault(work.span, Reduced()), (work.base, work.ballot)
+        self._put_back(work.span, state)
+        encoded = self._reduce(work.span, frames)
+        self.owed.replace(work.span, encoded)
+        state.last, state.trials[key] = key, (frames, encoded.frame)
+        digest = hashlib.sha256(encoded.frame).digest()
+        self.means.put(digest, encoded.frame)
+        return digest
+
+    def _reduce(self, span: int, frames: list[tuple[Frame, float]]) -> Encoded:
+        terms, total = self.terms, math.fsum(weight for _, weight in frames)
+        return reduce_span(terms.codec, terms.aggregator, terms.values(span), frames, total, self.owed[span])
+
+    def _put_back(self, span: int, state: Reduced) -> None:
+        """The residual from before the last trial of this span."""
+        if state.last is None:
+            return
+        frames, mean = state.trials[state.last]
+        self.owed.put_back(span, Trial(mean, self._mean(span, frames)))
+        state.last = None
+
+    def _mean(self, span: int, frames: list[tuple[Frame, float]]) -> np.ndarray:
+        size, total = self.terms.values(span), math.fsum(weight for _, weight in frames)
+        mean = np.empty(size, np.float32)
+
+        def rows() -> Iterator[tuple[np.ndarray, float]]:
+            for frame, weight in frames:
+                yield decode(self.terms.codec, memoryview(frame), size), weight / total
+
+        self.terms.aggregator.combine(rows(), mean)
+        return mean
+
+    def forget(self, work: Compute) -> None:
+        """The round was over before this was computed: nobody will settle it."""
+        self.settle(Settle("reducer", "keep", work.span, work.base, work.ballot))
+
+    # --- the outcome -------------------------------------------------------------------------------------------------
+
+    def settle(self, effect: Settle) -> None:
+        match effect.role, effect.verdict:
+            case "sender", "adopt":
+                self.trials.pop(effect.span, None)
+            case "sender", "keep":
+                trial = self.trials.pop(effect.span, None)
+                if trial is not None:
+                    self.sent.put_back(effect.span, trial)
+            case "sender", _:
+                self.trials.pop(effect.span, None)
+                self.sent.drop(effect.span)
+            case "reducer", "adopt" | "keep":
+                assert effect.ballot is not None
+                self._settle_reduced(effect.span, (effect.base, effect.ballot), effect.verdict == "adopt")
+            case _:
+                self.owed.drop(effect.span)
+
+    def _settle_reduced(self, span: int, key: Key, adopt: bool) -> None:
+        state = self.reduced.get(span)
+        if state is None or key not in state.trials:
+            return
+        if adopt and state.last != key:  # an earlier ballot's mean was chosen: what it left is computed again
+            self._put_back(span, state)
+            self.owed.replace(span, self._reduce(span, state.trials[key][0]))
+        elif not adopt and state.last == key:
+            self._put_back(span, state)
+        if adopt or state.last == key:
+            state.last = None
+        del state.trials[key]
+        if not state.trials:
+            del self.reduced[span]
+
+    def settled(self) -> list[list[np.ndarray | None]]:
+        """Both tables as they are without what is under way, for a checkpoint."""
+        sent = [self.sent.before(s, self.trials[s]) if s in self.trials else r for s, r in enumerate(self.sent.table)]
+        owed = list(self.owed.table)
+        for span, state in self.reduced.items():
+            if state.last is not None:
+                frames, mean = state.trials[state.last]
+                owed[span] = self.owed.before(span, Trial(mean, self._mean(span, frames)))
+        return [sent, owed]
+
+
+def norm(quality: Quality) -> float:
+    """L2 norm of the decoded values."""
+    return math.sqrt(max(0.0, quality.squared_error - quality.squared_value + 2 * quality.product))
+
+
+def checked(terms: Terms, frame: Frame, span: int) -> tuple[bytes, float]:
+    """Digest and L2 norm of a frame that a stranger sent. CodecError if it is not one of this span, or not finite."""
+    sums: Sequence[np.ndarray] = squares(terms.codec, memoryview(frame), terms.values(span))
+    total = sum(float(part.sum()) for part in sums)
+    if not math.isfinite(total):
+        raise CodecError(f"a frame's values have squared norm {total}; refused")
+    return hashlib.sha256(frame).digest(), math.sqrt(total)
+
+
+def shifted(error: Exception, start: int) -> Exception:
+    """An error of the codec, its index counted from the start of the vector."""
+    from swarm.averaging.codec import NonFiniteError
+
+    return error.shifted(start) if isinstance(error, NonFiniteError) else error

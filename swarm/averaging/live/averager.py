@@ -1,0 +1,277 @@
+"""`Averager` over the round of docs/protocol.md: what the trainer's thread sees of it.
+
+The round itself lives in the network's loop (`driver`). The two meet in two places only: an offer goes in, outcomes
+come out of a queue in log order, and each is handed over exactly once, to the state it follows.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarm.averaging.averager import Averaged, Contribution, Member, Missed, RoundStats
+from swarm.averaging.averager import Outcome as Result
+from swarm.averaging.codec import NonFiniteError
+from swarm.averaging.encoded_mean import EncodedMean
+from swarm.averaging.live.caller import Alive, Caller
+from swarm.averaging.live.driver import Behind, Broken, Certified, Delivery, Driver, Offer
+from swarm.averaging.live.figures import Figures
+from swarm.averaging.live.links import PURPOSE
+from swarm.averaging.live.positions import CertifiedState, certified_states
+from swarm.averaging.live.residuals import load_residuals, save_residuals
+from swarm.averaging.live.revival import replay
+from swarm.averaging.live.terms import Digests, terms_of
+from swarm.averaging.round.certificate import Position, genesis
+from swarm.averaging.round.context import Crypto, Self
+from swarm.averaging.round.log import Log
+from swarm.averaging.round.messages import Outcome
+from swarm.averaging.round.peer import Peer
+from swarm.errors import NetworkError
+from swarm.identity import verify
+from swarm.manifest import Manifest
+from swarm.model.layout import Layout
+from swarm.network.host import Network
+
+LOOK_SECONDS = 0.5
+CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where this peer's state is in the log: genesis, or as a checkpoint has it, with the checkpoint's residuals.
+
+    folder: for the log, the history of means, and proofs; None keeps them in memory (tests).
+    """
+
+    position: Position
+    folder: Path | None = None
+    residuals: Path | None = None
+
+    @staticmethod
+    def genesis(manifest: Manifest, folder: Path | None = None) -> Start:
+        return Start(genesis(bytes.fromhex(manifest.digest)), folder)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """alive: the progress records of all live trainers. wait_for: so many must live before the first round of a run.
+
+    bandwidth: bits a second upwards, 0 if unknown.
+    """
+
+    alive: Alive
+    wait_for: int = 1
+    bandwidth: float = 0.0
+
+
+class RoundAverager:
+    """`Averager`. span_digests: those of the current shared state (`SharedState.span_digests`).
+
+    One step of the trainer is one round: `step` is always `position().round`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        manifest: Manifest,
+        layout: Layout,
+        *,
+        span_digests: Digests,
+        start: Start,
+        surroundings: Surroundings,
+    ) -> None:
+        self.network, self.layout, self.span_digests = network, layout, span_digests
+        self.terms = terms_of(manifest, layout.size)
+        me = Self(network.peer_id, secrets.randbits(63), surroundings.bandwidth, full=not network.client)
+        core = Peer(
+            me, self.terms.policy, Crypto(network.identity.sign, verify), Log(start.position, self.terms.policy)
+        )
+        caller = Caller(network.peer_id, manifest.training, surroundings.alive, surroundings.wait_for)
+        self.outbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self.driver = Driver(core, self.terms, caller, start.folder, self.outbox.put)
+        self._position, self._members = start.position, tuple(seat.peer for seat in start.position.electorate)
+        self._closed = False
+        self._bytes = self._traffic()
+        if start.residuals is not None:
+            tables = [self.driver.arithmetic.sent, self.driver.arithmetic.owed]
+            load_residuals(start.residuals, start.position.head, tables)
+        self.replayed = network.run(self._begin(), 30.0)
+
+    async def _begin(self) -> int:
+        streams, driver = self.network.streams, self.driver
+        driver.begin(streams)
+        replayed = replay(driver)
+        control, bulk = self.terms.control_bytes, self.terms.bulk_bytes
+        await streams.receive("round-control", driver.inbound.control, limit_bytes=control, purpose=PURPOSE)
+        await streams.receive("round-bulk", driver.inbound.bulk, limit_bytes=bulk, purpose=PURPOSE)
+        return replayed
+
+    # --- the protocol ------------------------------------------------------------------------------------------------
+
+    def due(self, step: int, samples: int) -> bool:
+        """Whether a round asks for what is accumulated, or an outcome waits. Cheap; called after each micro-batch."""
+        if self._closed or not self.outbox.empty() or self.driver.told_behind:
+            return True
+        if not self._call(self.driver.note, step, samples):
+            return True
+        asked = self.driver.asked
+        return samples > 0 and asked is not None and asked.round == step + 1
+
+    def average(self, step: int, contribution: Contribution) -> Result:
+        """The outcome of the round of `step`. Outcomes that already wait come first, without the contribution.
+
+        `contribution.vector` is read until this returns. NonFiniteError, naming the tensor, where it cannot be sent.
+        """
+        began = time.perf_counter()
+        while True:
+            delivery = self._next(step, contribution)
+            match delivery:
+                case Certified() if delivery.outcome.base == self._position.head:
+                    return self._averaged(step, delivery, began)
+                case Certified():
+                    self._unpin(delivery.outcome)  # of a lineage, or from before a state, that was left
+                case Behind(reason):
+                    return Missed(step, reason, behind=True, stats=self._stats(began))
+                case Broken(error):
+                    raise self._named(error)
+                case None:
+                    reason = "leaving" if self._closed else f"network: {self.network.failure}"
+                    return Missed(step, reason, stats=self._stats(began))
+
+    def roster(self) -> tuple[str, ...]:
+        """Peer ids of the last round handed over, in roster order; empty before the first."""
+        return self._members
+
+    def close(self) -> None:
+        """Tell the others, unblock the trainer, and free everything but the network, which is its owner's."""
+        if self._closed:
+            return
+        self._closed = True
+        self.outbox.put(None)
+        try:
+            self.network.run(self.driver.end(), CLOSE_SECONDS)
+        except NetworkError:
+            return  # the network is gone, and with it all that could be ended
+
+    # --- where the state is ------------------------------------------------------------------------------------------
+
+    def position(self) -> Position:
+        """After the last round handed over: what belongs into a checkpoint of the state that has applied it."""
+        return self._position
+
+    @property
+    def head(self) -> str:
+        """Of the log there, in hex."""
+        return self._position.head.hex()
+
+    def wanted(self) -> list[CertifiedState]:
+        """Whole states that a quorum has certified, newest first: what a peer that is behind may put in place."""
+        return self.network.run(self._wanted(), CLOSE_SECONDS)
+
+    async def _wanted(self) -> list[CertifiedState]:
+        return list(certified_states(self.driver.core.log, self.terms))
+
+    def restored(self, head: bytes) -> bool:
+        """The shared state now is the one at this head. False, and nothing happens, if the log does not hold it."""
+        position = self.network.run(self._at(head), CLOSE_SECONDS)
+        if position is None:
+            return False
+        self._position, self._members = position, tuple(seat.peer for seat in position.electorate)
+        while not self.outbox.empty():
+            delivery = self.outbox.get()
+            if isinstance(delivery, Certified):
+                self._unpin(delivery.outcome)
+        return self._call(self.driver.restored, head)
+
+    async def _at(self, head: bytes) -> Position | None:
+        log = self.driver.core.log
+        return log.chain[log.index[head]].position if head in log.index else None
+
+    def save_residuals(self, folder: Path) -> None:
+        """Write both residuals into a checkpoint's folder, stamped with `head`; `Start.residuals` takes them up."""
+        tables = self.driver.arithmetic.submit(self.driver.arithmetic.settled).result()
+        save_residuals(folder, self._position.head, tables)
+
+    @property
+    def figures(self) -> Figures:
+        """For metrics; its numbers go on changing."""
+        return self.driver.figures
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _next(self, step: int, contribution: Contribution) -> Delivery | None:
+        """What comes next for the trainer; None when nothing will come any more."""
+        if self.outbox.empty() and not self._closed:
+            self._call(self.driver.offer, Offer(step, contribution, self._state))
+        while not self._closed and self.network.failure is None:
+            try:
+                return self.outbox.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                if self.driver.told_behind and self.driver.behind is not None:
+                    return Behind(self.driver.behind)
+        return None
+
+    def _state(self) -> bytes:
+        return self.terms.state(self._position.round, self.span_digests)
+
+    def _call(self, work: Any, *arguments: Any) -> bool:
+        """Run in the network's loop, without waiting; False where there is none any more."""
+        try:
+            self.driver.loop.call_soon_threadsafe(work, *arguments)
+        except RuntimeError:  # the loop is closed
+            return False
+        return True
+
+    def _averaged(self, step: int, certified: Certified, began: float) -> Result:
+        outcome = certified.outcome
+        frames = [None if span.void else self.driver.means.get(span.digest) for span in outcome.spans]
+        self._unpin(outcome)
+        if any(frame is None and not span.void for frame, span in zip(frames, outcome.spans, strict=True)):
+            return Missed(step, "behind: bytes of a certified round are damaged on this disk", behind=True)
+        assert outcome.round == step + 1, (outcome.round, step)
+        mean = EncodedMean(self.terms.codec, self.terms.size, self.terms.span_size, frames)  # type: ignore[arg-type]
+        self._position, self._members = certified.position, outcome.roster
+        return Averaged(step, mean, members_of(outcome), certified.included, self._stats(began, certified))
+
+    def _unpin(self, outcome: Outcome) -> None:
+        self._call(self.driver.taken, [span.digest for span in outcome.spans if not span.void])
+
+    def _stats(self, began: float, certified: Certified | None = None) -> RoundStats:
+        sent, received = self._traffic()
+        before, self._bytes = self._bytes, (sent, received)
+        seconds = time.perf_counter() - began
+        if certified is None:
+            return RoundStats(seconds, sent - before[0], received - before[1])
+        quality, outcome = certified.given.quality if certified.given else None, certified.outcome
+        return RoundStats(
+            seconds=seconds,
+            bytes_sent=sent - before[0],
+            bytes_received=received - before[1],
+            codec_relative_error=quality.relative_error if quality else None,
+            codec_cosine=quality.cosine if quality else None,
+            ballots=outcome.ballot.number + 1,
+            void_spans=sum(span.void for span in outcome.spans),
+        )
+
+    def _traffic(self) -> tuple[int, int]:
+        """Bytes of averaging so far, counted where they went to the daemon."""
+        traffic = self.network.traffic
+        return traffic.total("sent", PURPOSE), traffic.total("received", PURPOSE)
+
+    def _named(self, error: BaseException) -> BaseException:
+        if not isinstance(error, NonFiniteError):
+            return error
+        tensors = self.layout.tensors
+        return error.named([tensor.name for tensor in tensors], [tensor.offset for tensor in tensors])
+
+
+def members_of(outcome: Outcome) -> tuple[Member, ...]:
+    """Who was in, in roster order, with what counted: the same for everybody who holds the outcome."""
+    return tuple(
+        Member(ready.message.at.peer, ready.message.samples if counted else 0, ready.message.weight if counted else 0.0)
+        for ready, counted in zip(outcome.readys, outcome.included, strict=True)
+    )

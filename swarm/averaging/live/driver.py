@@ -1,0 +1,354 @@
+"""The core's hands: feeds it events in the network's loop and does what it asks, one effect after another.
+
+Nothing here decides anything about a round. All of it runs in the network's event loop except arithmetic, checks of
+frames and disk, which come back to it as events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from swarm.averaging.averager import Contribution
+from swarm.averaging.live.arithmetic import Arithmetic, Given
+from swarm.averaging.live.caller import Caller
+from swarm.averaging.live.figures import Figures
+from swarm.averaging.live.inbound import MESSAGE, TALLY, Inbound
+from swarm.averaging.live.journal import Journal
+from swarm.averaging.live.links import Bytes, Links, Opener
+from swarm.averaging.live.store import Store
+from swarm.averaging.live.tally import Told
+from swarm.averaging.live.terms import Terms
+from swarm.averaging.round import events
+from swarm.averaging.round.certificate import Position
+from swarm.averaging.round.messages import Outcome
+from swarm.averaging.round.peer import Peer
+
+TURN_SECONDS = 0.05
+QUIET_SECONDS = 1.0  # when the log has not grown for so long, it has been followed to its end
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Certified:
+    """An outcome for the trainer, and the position after it. given: this peer's encoding, if it took part."""
+
+    outcome: Outcome
+    position: Position
+    included: bool
+    given: Given | None
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The shared state must be fetched."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """This peer's own contribution cannot be encoded."""
+
+    error: BaseException
+
+
+Delivery = Certified | Behind | Broken
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the trainer gives to the round of `step`; `state()` are the digests of the state due in it."""
+
+    step: int
+    contribution: Contribution
+    state: Callable[[], bytes]
+
+
+class Driver:
+    """deliver: takes what is for the trainer, in order, from any thread."""
+
+    def __init__(
+        self, core: Peer, terms: Terms, caller: Caller, folder: Path | None, deliver: Callable[[Delivery], None]
+    ) -> None:
+        self.core, self.terms, self.caller, self.folder, self.deliver = core, terms, caller, folder, deliver
+        self.parts = Store(None)
+        self.means = Store(folder / "means" if folder else None)
+        self.journal = Journal(folder / "log" if folder else None)
+        self.arithmetic = Arithmetic(terms, self.parts, self.means)
+        self.executor = ThreadPoolExecutor(2, "frames")
+        self.figures = Figures()
+        self.asked: events.Encode | None = None
+        self.offered: Offer | None = None
+        self.given: tuple[bytes, Given] | None = None
+        self.behind: str | None = None  # why the state must be fetched, from when that is known
+        self.told_behind = False
+        self.grown_at = 0.0
+        self.part_times: tuple[bytes, float, float] = (b"", 0.0, 0.0)
+        self.queue: deque[events.Event] = deque()
+        self.feeding = False
+        self.timer: asyncio.TimerHandle | None = None
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def begin(self, opener: Opener) -> None:
+        """In the network's loop, before anything else."""
+        self.loop = asyncio.get_running_loop()
+        self.links = Links(opener, lambda peer: self.feed(events.Lost(peer)), 4 * len(self.terms.spans) + 64)
+        self.inbound = Inbound(
+            self.terms,
+            {"part": self.parts, "mean": self.means},
+            self.executor,
+            self.figures.counts,
+            feed=self.received,
+            heard=self.heard,
+            expecting=self.expecting,
+        )
+        self.turning = asyncio.ensure_future(self._turns())
+
+    async def end(self) -> None:
+        """Tell the others, and stop."""
+        self.turning.cancel()
+        self.feed(events.Leave())
+        await self.links.flush(1.0)
+        await self.links.close()
+        if self.timer is not None:
+            self.timer.cancel()
+        self.inbound.close()
+        self.arithmetic.close()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.journal.close()
+
+    async def _turns(self) -> None:
+        """What happens by itself: telling how far we are, calling a round, noticing that the log was followed."""
+        while True:
+            self._turn()
+            await asyncio.sleep(TURN_SECONDS)
+
+    def _turn(self) -> None:
+        now, tip = self.loop.time(), self.core.log.tip
+        told = self.caller.telling(now, tip)
+        if told is not None:
+            audience = self.caller.audience(tip)
+            for peer in audience:
+                self.links.send(peer, TALLY + told.to_bytes())
+            self.links.keep_only({*audience, *self.core.context.audience(tip)})
+        self._call()
+        if self.behind is not None and not self.told_behind and now - self.grown_at > QUIET_SECONDS:
+            self.told_behind = True
+            self.deliver(Behind(self.behind))
+
+    def _call(self) -> None:
+        tip = self.core.log.tip
+        if self.core.context.lagging:
+            return
+        due = self.caller.due(self.loop.time(), tip, self.core.context.me.incarnation)
+        if due is not None:
+            self.feed(due)
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def feed(self, event: events.Event) -> None:
+        """Give an event to the core and do what it asks; what that leads to comes after it."""
+        self.queue.append(event)
+        if self.feeding:
+            return
+        self.feeding = True
+        try:
+            while self.queue:
+                tip = self.core.log.tip
+                for effect in self.core.step(self.loop.time(), self.queue.popleft()):
+                    self._do(effect)
+                if self.core.log.tip is not tip:
+                    self.grown_at = self.loop.time()
+                    self.journal.follow(self.core.log)
+                    self._encode()
+        finally:
+            self.feeding = False
+
+    def received(self, event: events.Event) -> None:
+        if isinstance(event, events.Received) and event.held is not None:
+            base, now = self.core.log.tip.head, self.loop.time()
+            first = self.part_times[1] if self.part_times[0] == base else now
+            self.part_times = (base, first, now)
+        self.feed(event)
+
+    def heard(self, peer: str, told: Told) -> None:
+        self.caller.tally.hear(self.loop.time(), peer, told)
+        self.feed(events.Heard(peer, told.base))
+        self._call()
+
+    def expecting(self, peer: str) -> bool:
+        context, tip = self.core.context, self.core.log.tip
+        return peer in tip.seats or peer in context.expected or peer in context.visitors or peer in self._rostered()
+
+    def _rostered(self) -> set[str]:
+        roster = self.core.member.roster
+        return {ready.message.at.peer for ready in roster.message.readys} if roster is not None else set()
+
+    def note(self, step: int, samples: int) -> None:
+        """From the trainer, after each micro-batch."""
+        self.caller.note(self.loop.time(), step, samples)
+        self._turn()
+
+    def restored(self, head: bytes) -> None:
+        self.behind, self.told_behind, self.offered = None, False, None
+        self.feed(events.Restored(head))
+
+    # --- effects -----------------------------------------------------------------------------------------------------
+
+    def _do(self, effect: events.Effect) -> None:
+        match effect:
+            case events.Send(to, data, None):
+                self.links.send(to, MESSAGE + data)
+            case events.Send(to, data, (store, digest)):
+                self.links.send(to, data, partial(self._load, self.parts if store == "part" else self.means, digest))
+            case events.Wake(at):
+                if self.timer is not None:
+                    self.timer.cancel()
+                self.timer = self.loop.call_at(at, self.feed, events.Tick())
+            case events.Count(name):
+                self.figures.counts[name] += 1
+            case events.Encode():
+                self.asked = effect
+                self._encode()
+            case events.Compute():
+                self._run(partial(self.arithmetic.reduce, effect), partial(self._computed, effect))
+            case events.Settle():
+                self._run(partial(self.arithmetic.settle, effect))
+            case events.Apply(outcome, head, included):
+                self._apply(outcome, head, included)
+            case events.Release(store, digests):
+                (self.parts if store == "part" else self.means).release(digests)
+            case events.Restore(_, _, download, lost):
+                self.figures.lost_rounds += lost
+                self.behind = "behind: the swarm is further" if download else "behind: another lineage weighs more"
+                self.told_behind = False
+            case events.Recall(to, heads):
+                for wire in self.journal.page(heads, self.core.log.tip.round):
+                    self.links.send(to, MESSAGE + wire)
+            case _:
+                self._note(effect)
+
+    def _note(self, effect: events.Effect) -> None:
+        match effect:
+            case events.Forked(lineage, round_):
+                self.figures.forks += 1
+                if round_ > 1:
+                    logger.warning("round %d: no quorum answered; going on as lineage %s", round_, lineage.hex()[:12])
+            case events.Diverged(indices):
+                self.figures.agreement = False
+                self.behind = self.behind or f"behind: {len(indices)} spans of the state differ from the majority's"
+            case events.Missed(why):
+                logger.info("a contribution was not used: %s", why)
+            case events.Proof(peer, first, second):
+                self._run_off(partial(self._keep_proof, peer, first.wire, second.wire))
+
+    def _keep_proof(self, peer: str, first: bytes, second: bytes) -> None:
+        if self.folder is not None:
+            place = self.folder / "proofs"
+            place.mkdir(exist_ok=True)
+            for number, wire in enumerate((first, second)):
+                (place / f"{peer}-{first[-8:].hex()}-{number}").write_bytes(wire)
+
+    async def _load(self, store: Store, digest: bytes) -> Bytes | None:
+        frame = store.memory.get(digest)
+        return frame if frame is not None else await self.loop.run_in_executor(self.executor, store.get, digest)
+
+    # --- arithmetic --------------------------------------------------------------------------------------------------
+
+    def _run(self, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
+        """Do `work` after all arithmetic before it, and go on with its result in the loop."""
+        self._watch(self.arithmetic.submit(work), then)
+
+    def _run_off(self, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
+        """Do `work` in another thread, in no order."""
+        self._watch(self.executor.submit(work), then)
+
+    def _watch(self, future: Future[Any], then: Callable[[Any], None] | None) -> None:
+        def done(future: Future[Any]) -> None:
+            if future.cancelled():
+                return
+            if (error := future.exception()) is not None:
+                logger.error("work for the averaging round failed", exc_info=error)
+            elif then is not None and not self.loop.is_closed():
+                self.loop.call_soon_threadsafe(then, future.result())
+
+        future.add_done_callback(done)
+
+    def offer(self, offer: Offer) -> None:
+        """The trainer waits for the round of this step."""
+        self.offered = offer
+        self._encode()
+
+    def _encode(self) -> None:
+        asked, offer, tip = self.asked, self.offered, self.core.log.tip
+        if asked is None or asked.base != tip.head:
+            self.asked = None
+            return
+        if offer is None or offer.step != tip.round or self.core.context.lagging or self.behind is not None:
+            return
+        self.asked = self.offered = None
+        self._run(partial(self._contribution, asked.base, offer), self._contribute)
+
+    def _contribution(self, base: bytes, offer: Offer) -> tuple[events.Contribute, Given | None, BaseException | None]:
+        """In the arithmetic's thread. A contribution that cannot be encoded is none."""
+        gift, state = offer.contribution, self.executor.submit(offer.state)
+        if gift.samples == 0 or gift.weight <= 0:
+            return events.Contribute(base, samples=0, state=state.result()), None, None
+        try:
+            given = self.arithmetic.encode(gift.vector)
+        except (
+            Exception
+        ) as error:  # a value that is not finite, or a bug of ours: the trainer is told, the others go on
+            return events.Contribute(base, state=state.result()), None, error
+        told = events.Contribute(base, given.digests, given.norms, float(gift.weight), gift.samples, state.result())
+        return told, given, None
+
+    def _contribute(self, result: tuple[events.Contribute, Given | None, BaseException | None]) -> None:
+        told, given, error = result
+        if given is not None:
+            self.given = (told.base, given)
+            self.figures.residual_norm = math.sqrt(given.quality.squared_error)
+        self.figures.ready_at = self.loop.time()
+        self.feed(told)
+        if error is not None:
+            self.deliver(Broken(error))
+
+    def _computed(self, work: events.Compute, digest: bytes | None) -> None:
+        if work.base != self.core.log.tip.head:
+            self._run(partial(self.arithmetic.forget, work))
+        if digest is not None:
+            self.feed(events.Computed(work.base, work.ballot, work.span, digest))
+
+    # --- outcomes ----------------------------------------------------------------------------------------------------
+
+    def _apply(self, outcome: Outcome, head: bytes, included: bool) -> None:
+        """Hand the outcome over once the residuals are settled; its means may leave memory."""
+        digests = [span.digest for span in outcome.spans if not span.void]
+        self.means.pin(digests)
+        given = self.given[1] if self.given is not None and self.given[0] == outcome.base else None
+        position = self.core.log.chain[self.core.log.index[head]].position
+        index = outcome.index(self.core.context.me.peer)
+        included = included and index is not None and outcome.included[index]
+        if included and self.behind is None:
+            self.figures.agreement = True
+        self.figures.applied_at = self.loop.time()
+        if self.part_times[0] == outcome.base:
+            self.figures.arrival_spread = self.part_times[2] - self.part_times[1]
+        self.offered = None
+        certified = Certified(outcome, position, included, given)
+        self._run(lambda: self.deliver(certified))
+        self._run_off(partial(self.means.spill, digests), self.means.spilled)
+
+    def taken(self, digests: list[bytes]) -> None:
+        """The trainer has what it needs of these means."""
+        self.means.unpin(digests)

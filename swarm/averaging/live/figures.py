@@ -1,0 +1,34 @@
+"""What a peer's rounds looked like, for its metrics: counted by the driver, read by whoever reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+EVENTS = {  # counts of the core that are no rejection
+    "ballot_timeout",
+    "lineage_left",
+    "no_quorum",
+    "reassigned",
+    "stale",
+    "old_ballot",
+    "unknown_outcome",
+}
+
+
+@dataclass
+class Figures:
+    """Totals since the start; from `agreement` on, of the last round. Times are of the monotonic clock."""
+
+    counts: Counter[str] = field(default_factory=Counter)  # everything the core counts, and the checks before it
+    forks: int = 0
+    lost_rounds: int = 0  # own rounds given up for a heavier lineage
+    agreement: bool | None = None  # is the shared state that of the majority?
+    residual_norm: float = 0.0
+    arrival_spread: float | None = None  # seconds between the first and the last part, at a reducer
+    ready_at: float = 0.0  # when this peer was encoded
+    applied_at: float = 0.0  # when the outcome was known and all its bytes were here
+
+    def rejected(self) -> Counter[str]:
+        """What others sent and was refused, by reason."""
+        return Counter({reason: count for reason, count in self.counts.items() if reason not in EVENTS})

@@ -1,0 +1,149 @@
+"""The way to each other peer: a control lane and a bulk lane, each an ordered stream with a bounded queue and a task.
+
+A control message never waits behind megabytes, and a slow peer never holds up another. What cannot be delivered is
+dropped and said (`lost`): the core asks again or goes on without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from swarm.network.streams import Channel, PeerError
+
+Lane = Literal["round-control", "round-bulk"]
+Bytes = bytes | memoryview
+Load = Callable[[], Awaitable[Bytes | None]]  # the payload when its turn comes; None: not needed any more
+PURPOSE = "averaging"
+HEAD = struct.Struct(">I")  # bytes of the message, before the message and its payload
+CONTROL_SECONDS, BULK_SECONDS = 15.0, 120.0
+BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 5.0
+QUEUED_CONTROL = 4096
+
+
+class Opener(Protocol):
+    """What a lane needs of the network (`Streams` is one)."""
+
+    async def open(self, peer_id: str, name: str, *, purpose: str | None = None) -> Channel: ...
+
+
+@dataclass
+class _Lane:
+    """One stream to one peer, opened when there is something to send."""
+
+    peer: str
+    name: Lane
+    opener: Opener
+    limit: int
+    lost: Callable[[str], None]
+    queue: deque[tuple[bytes, Load | None]] = field(default_factory=deque)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    channel: Channel | None = None
+    watch: asyncio.Task[None] | None = None
+    stale: bool = False  # the other end has closed the channel
+    backoff: float = 0.0
+    closed_until: float = 0.0
+
+    def put(self, now: float, data: bytes, load: Load | None) -> bool:
+        """Queue a message. False where the peer cannot be reached just now or takes nothing."""
+        if now < self.closed_until or len(self.queue) >= self.limit:
+            return False
+        self.queue.append((data, load))
+        self.ready.set()
+        return True
+
+    async def run(self) -> None:
+        while True:
+            await self.ready.wait()
+            try:
+                await self._drain()
+            except PeerError:
+                self._break()
+                self.lost(self.peer)
+
+    async def _drain(self) -> None:
+        while self.queue:
+            data, load = self.queue[0]
+            payload = await load() if load is not None else b""
+            if payload is not None:
+                if self.stale:
+                    self.abort()
+                if self.channel is None:
+                    self.channel = await self.opener.open(self.peer, self.name, purpose=PURPOSE)
+                    self.watch = asyncio.ensure_future(self._ended(self.channel))
+                seconds = BULK_SECONDS if load is not None else CONTROL_SECONDS
+                await self.channel.send(HEAD.pack(len(data)), data, payload, timeout_seconds=seconds)
+                self.backoff = 0.0
+            if self.queue:
+                self.queue.popleft()
+        self.ready.clear()
+
+    async def _ended(self, channel: Channel) -> None:
+        """The other end is gone: what was sent last may not have arrived."""
+        await channel.ended()
+        self.stale = True
+        self.lost(self.peer)
+
+    def _break(self) -> None:
+        self.backoff = min(LONGEST_BACKOFF_SECONDS, 2 * self.backoff or BACKOFF_SECONDS)
+        self.closed_until = asyncio.get_running_loop().time() + self.backoff
+        self.queue.clear()
+        self.ready.clear()
+        self.abort()
+
+    def abort(self) -> None:
+        self.stale = False
+        if self.watch is not None:
+            self.watch.cancel()
+            self.watch = None
+        if self.channel is not None:
+            self.channel.abort()
+            self.channel = None
+
+
+class Links:
+    """All lanes of this peer. In the network's loop only. lost: told, at most once per failure, whose stream broke."""
+
+    def __init__(self, opener: Opener, lost: Callable[[str], None], bulk_limit: int) -> None:
+        self.opener, self.lost, self.bulk_limit = opener, lost, bulk_limit
+        self.lanes: dict[tuple[str, Lane], _Lane] = {}
+        self.tasks: dict[tuple[str, Lane], asyncio.Task[None]] = {}
+        self.dropped = 0
+
+    def send(self, to: str, data: bytes, load: Load | None = None) -> None:
+        """Queue a message, with a payload on the bulk lane."""
+        key: tuple[str, Lane] = (to, "round-bulk" if load is not None else "round-control")
+        lane = self.lanes.get(key)
+        if lane is None:
+            limit = self.bulk_limit if load is not None else QUEUED_CONTROL
+            lane = self.lanes[key] = _Lane(to, key[1], self.opener, limit, self.lost)
+            self.tasks[key] = asyncio.ensure_future(lane.run())
+        if not lane.put(asyncio.get_running_loop().time(), data, load):
+            self.dropped += 1
+
+    def keep_only(self, peers: set[str]) -> None:
+        """Close the lanes to peers that are of no concern any more."""
+        for key in [key for key in self.lanes if key[0] not in peers and not self.lanes[key].queue]:
+            self.tasks.pop(key).cancel()
+            self.lanes.pop(key).abort()
+
+    async def flush(self, seconds: float) -> None:
+        """Give queued control messages a moment to leave."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while any(lane.queue for key, lane in self.lanes.items() if key[1] == "round-control"):
+                    await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        for task in self.tasks.values():
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        for lane in self.lanes.values():
+            lane.abort()
+        self.lanes.clear()
+        self.tasks.clear()

@@ -1,0 +1,40 @@
+"""Going on after a restart from what is on this peer's own disk: rounds after the checkpoint are replayed, not lost.
+
+Only if every mean of every later round is here; otherwise the others tell, or, if there are none, the run goes on from
+the checkpoint as a lineage of its own.
+"""
+
+from __future__ import annotations
+
+from swarm.averaging.live.driver import Driver
+from swarm.averaging.round.events import Held, Received
+from swarm.averaging.round.messages import Commit, Mean
+
+
+def replay(driver: Driver) -> int:
+    """Feed the journal's rounds after the start to the core; how many there were. In the network's loop."""
+    core, journal, start = driver.core, driver.journal, driver.core.log.tip
+    commits = journal.commits_after(start.head) if start.round == 0 or start.head in journal.places else []
+    whole = bool(commits) and commits[0].outcome.base == start.head
+    whole = whole and all(digest in driver.means for commit in commits for digest in means_of(commit))
+    recent = journal.commits(len(journal.heads) - core.context.policy.history_rounds)
+    driver.means.keep_only({digest for commit in [*recent, *commits] for digest in means_of(commit)})
+    if not whole:
+        return 0
+    for commit in commits:
+        _replay(driver, commit)
+    return len(commits)
+
+
+def _replay(driver: Driver, commit: Commit) -> None:
+    context = driver.core.context
+    header = commit.at._replace(peer=context.me.peer, incarnation=context.me.incarnation)
+    driver.feed(Received(context.me.peer, context.seal(commit).wire))
+    for span, result in enumerate(commit.outcome.spans):
+        if not result.void:
+            mean = context.seal(Mean(header, span, result.digest))
+            driver.feed(Received(context.me.peer, mean.wire, Held(result.digest)))
+
+
+def means_of(commit: Commit) -> list[bytes]:
+    return [span.digest for span in commit.outcome.spans if not span.void]
