@@ -121,13 +121,8 @@ class CatchUp:
         included = self.settle(parent.position, entry)
         self.context.emit(Apply(outcome, head, included))
         self.log.applied += 1
-<<<<<<< HEAD
         self.context.release_means(outcome.round, {span.digest for span in outcome.spans if not span.void})
-        while self.sent and self.sent[0][0] + self.context.policy.audit_rounds < outcome.round:
-=======
-        self.context.release_means(outcome.round, {span.digest: 0 for span in outcome.spans if not span.void})
         while self.sent and self.sent[0][0] + self.context.policy.audit_rounds <= outcome.round:
->>>>>>> round
             self.context.drop_parts(self.sent.popleft()[1])
         names, old = outcome.roster, self.context.owners
         self.context.owners = tuple(

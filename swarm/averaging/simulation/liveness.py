@@ -1,6 +1,7 @@
 """Does a round end in time? If a quorum of the electorate is undisturbed, within (failed hosts + 1) deadlines.
 
-A deadline is the time one ballot may take by the policy: four phases, in the members' and the host's patience. It is looked at afterwards, when it is known whom a fault has touched in that time.
+A deadline is the time one ballot may take by the policy: four phases, in the members' and the host's patience. It is
+looked at afterwards, when it is known whom a fault has touched in that time.
 """
 
 from __future__ import annotations
