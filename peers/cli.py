@@ -23,6 +23,9 @@ COMMANDS = {
     "join": ("peers.join", "Train with a run, given its link."),
     "eval": ("peers.evaluate", "Loss and bits per byte of a checkpoint, per language."),
     "export": ("peers.export", "Turn a checkpoint into a transformers folder."),
+    "monitor": ("peers.monitor", "Watch a run: health page, metrics, JSON."),
+    "status": ("peers.status", "One line: what is happening, and what to do about it."),
+    "report": ("peers.report", "One redacted file for a bug report."),
     "identity": ("peers.identity", "Show the key that this machine signs with."),
 }
 

@@ -34,11 +34,13 @@ class Events:
         self.recent: deque[str] = deque(maxlen=KEPT)
         self.clock = clock
         self.written = 0
+        self.port: str | None = None  # the last event that told a port: `status` must find it however long ago it was
 
     def __call__(self, event: str, words: str, **values: Any) -> None:
         """`words` is the sentence for a person; `values` are what a program reads."""
         record = json.dumps({"time": round(self.clock(), 3), "event": event, "words": words, **values}, sort_keys=True)
         self.recent.append(record)
+        self.port = record if "port" in values else self.port
         self._keep(record)
         line = record if self.form == "json" else f"{time.strftime('%H:%M:%S', time.localtime(self.clock()))} {words}"
         print(line, file=self.stream, flush=True)
@@ -49,7 +51,8 @@ class Events:
         self.written += 1
         try:
             if self.written % KEPT == 1:  # rewrite now and then, append in between: the file never grows without bound
-                write_atomically(self.path, "".join(line + "\n" for line in self.recent).encode())
+                first = [self.port] if self.port is not None and self.port not in self.recent else []
+                write_atomically(self.path, "".join(line + "\n" for line in [*first, *self.recent]).encode())
             else:
                 with self.path.open("a", encoding="utf-8") as file:
                     file.write(record + "\n")

@@ -25,6 +25,7 @@ VERSION = b"\x01"
 PURPOSE = b"bloomswarm record 1\n"
 HEADER = struct.Struct(">d")
 PAYLOAD_AT = len(VERSION) + HEADER.size + SIGNATURE_BYTES
+MAX_PAYLOAD_BYTES = MAX_RECORD_BYTES - PAYLOAD_AT - 64  # msgpack's header of the bytes fits too
 
 Reason = Literal["size", "version", "expired", "lifetime", "signature", "payload"]
 State = Literal[
@@ -32,6 +33,10 @@ State = Literal[
 ]
 Role = Literal["trainer", "seed", "assistant", "archive", "monitor"]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
+UnixTime = Annotated[float, Field(ge=0, lt=2**40)]
+Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]  # of a digest: to compare, never to trust
+Loss = Annotated[float, Field(ge=0, le=1e4)]  # nats per token
+Outcome = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,20}$")]  # "committed", or why a round was missed
 
 
 class RecordError(Exception):
@@ -60,9 +65,35 @@ class ProgressRecord(Strict):
     addresses: tuple[Annotated[str, StringConstraints(pattern=r"^/[!-~]{1,299}$")], ...] = Field(
         default=(), max_length=8
     )
+    clock: UnixTime | None = None  # this peer's clock when it wrote this
+    started: UnixTime | None = None
+    lineage: Prefix | None = None  # where its log began: genesis, or the last fork
+    head: Prefix | None = None  # of its log, after `step`
+    state_digest: Prefix | None = None  # of the shared state at `digest_step`
+    digest_step: Count | None = None
+    rounds: dict[Outcome, Count] = Field(default_factory=dict, max_length=32)  # since it started
+    round_seconds: float | None = Field(default=None, ge=0, le=1e7)  # the last round
+    round_peers: Count | None = None  # its roster
+    loss_by_language: dict[Language, Loss] = Field(default_factory=dict, max_length=256)  # of the last contribution
+    checkpoint_step: Count | None = None
+    checkpoint_time: UnixTime | None = None
+    checkpoint_failed: bool = False  # the last attempt to write one
+    disk_free_bytes: Count | None = None
+    memory_bytes: Count | None = None
+    sent_bytes: Count = 0
+    received_bytes: Count = 0
+    energy_joules: float = Field(default=0.0, ge=0, le=1e18)
+    rejected: Count = 0  # what it refused of others
 
     def to_bytes(self) -> bytes:
-        return canonical_bytes(self.model_dump(mode="json"))
+        """At most MAX_PAYLOAD_BYTES: with very many languages the losses by language are left out, then the tokens."""
+        record = self
+        for optional in ("loss_by_language", "tokens_by_language", "addresses"):
+            data = canonical_bytes(record.model_dump(mode="json", exclude_defaults=True))
+            if len(data) <= MAX_PAYLOAD_BYTES:
+                break
+            record = record.model_copy(update={optional: type(getattr(record, optional))()})
+        return data
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ProgressRecord:

@@ -119,3 +119,42 @@ def test_payload_bombs_are_refused_before_they_are_parsed() -> None:
         with pytest.raises(RecordError) as error:
             ProgressRecord.from_bytes(data)
         assert error.value.reason == word
+
+
+LONG = [f"a{chr(97 + i // 26)}{chr(97 + i % 26)}-Abcdefg1-Abcdefg1" for i in range(256)]
+
+
+def test_the_largest_record_still_fits_and_gives_up_the_least_important_first() -> None:
+    record = PROGRESS.model_copy(
+        update={
+            "tokens_by_language": dict.fromkeys(LONG, 2**53 - 1),
+            "loss_by_language": dict.fromkeys(LONG, 5.123456789),
+            "addresses": ("/" + "x" * 299,) * 8,
+        }
+    )
+    seal(ME, KEY, record.to_bytes(), NOW)
+    kept = ProgressRecord.from_bytes(record.to_bytes())
+    assert kept.loss_by_language == {}
+    assert kept.tokens_by_language == record.tokens_by_language
+    plain = [code[:3] for code in LONG]
+    usual = record.model_copy(
+        update={
+            "tokens_by_language": dict.fromkeys(plain, 10**9),
+            "loss_by_language": dict.fromkeys(plain, 5.1235),
+            "addresses": (),
+        }
+    )
+    assert ProgressRecord.from_bytes(usual.to_bytes()) == usual, "256 languages with plain codes lose nothing"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"head": "ab" * 7}, {"lineage": "<b>"}, {"rounds": {"<script>": 1}}, {"rounds": {"a" * 21: 1}},
+        {"rounds": {chr(97 + i % 26) * (1 + i // 26): 1 for i in range(35)}},
+        {"clock": -1.0}, {"loss_by_language": {"en": -1.0}}, {"energy_joules": 1e30}, {"checkpoint_failed": 1},
+    ],
+)  # fmt: skip
+def test_what_the_monitor_reads_is_bounded_too(change: dict) -> None:
+    with pytest.raises(RecordError):
+        ProgressRecord.from_bytes(json.dumps(json.loads(PROGRESS.to_bytes()) | change).encode())

@@ -1,0 +1,229 @@
+"""`python -m benchmarks.monitoring [--peers 1000]`: what watching a large swarm costs.
+
+The peers are simulated, the rest is real: their records, each signed by an identity of its own, are put into the DHT
+by a seed; the `bloomswarm monitor` command reads, verifies and sums them up, with its daemon and its prober, and is scraped
+over HTTP. Memory is resident, of all its processes together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import psutil
+
+from swarm.identity import Identity
+from swarm.link import Link
+from swarm.manifest import SignedManifest, parse_config, resolve
+from swarm.network.directory import Validator, place
+from swarm.network.host import Network
+from swarm.records import ProgressRecord, seal
+from swarm.schema import LanguageStock
+
+LANGUAGES = tuple(
+    [
+        "ar",
+        "bn",
+        "ca",
+        "de",
+        "en",
+        "es",
+        "eu",
+        "fr",
+        "gu",
+        "hi",
+        "id",
+        "kn",
+        "ml",
+        "mr",
+        "ne",
+        "pt",
+        "ta",
+        "te",
+        "ur",
+        "vi",
+        "zh",
+    ]
+)
+GOALS = {"scrape_seconds": 0.2, "series": 2000, "memory_mb": 450, "peer_scrape_seconds": 0.02}
+LIFETIME_SECONDS = 1800.0
+SCRAPES = 15
+
+
+class ManyIdentities(Validator):
+    """Signs each record with the identity it speaks for, as the peers themselves would."""
+
+    identities: dict[str, Identity]
+
+    def sign_value(self, record: Any) -> bytes:
+        key, peer_id = self._place_of(record)
+        return seal(self.identities[peer_id], key, record.value, record.expiration_time)
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Measure, print the table, and return the JSON object of the last line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring", description=__doc__)
+    parser.add_argument("--peers", type=int, default=1000)
+    options = parser.parse_args(argv)
+    result = {**monitor_of(options.peers), "peer_scrape_seconds": scrape_of_a_peer()}
+    print(f"{'':22}{'measured':>12}{'goal':>10}")
+    for name, goal in GOALS.items():
+        print(f"{name:22}{result[name]:>12.4g}{goal:>10}")
+    print(json.dumps(result))
+    return result
+
+
+def monitor_of(peers: int) -> dict[str, float]:
+    signed = manifest()
+    identities = {each.peer_id: each for each in (Identity.generate() for _ in range(peers))}
+    with tempfile.TemporaryDirectory() as folder, Network(Identity.generate(), signed.digest) as seed:
+        serve_manifest(seed, signed)
+        stored = seed.run(publish(seed, signed.digest, identities))
+        assert stored == peers, f"{stored} of {peers} records were stored"
+        link = str(Link(signed.digest, tuple(seed.addresses())))
+        command = [sys.executable, "-P", "-m", "peers", "monitor", link, "--port", "0", "--dir", folder]
+        process = subprocess.Popen(
+            [*command, "--log-format", "json", "--probe-private"], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            url = address_of(process)
+            wait_for_peers(url, peers)
+            return {**scrapes(f"{url}/metrics"), "memory_mb": memory_of(process.pid)}
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+async def publish(seed: Network, digest: str, identities: dict[str, Identity]) -> int:
+    """Into the seed's own DHT node; how many it took."""
+    validator = ManyIdentities(seed.identity, digest)
+    validator.identities = identities
+    seed._node.protocol.record_validator = validator
+    expiration = time.time() + LIFETIME_SECONDS
+    ids = list(identities)
+    stored = await seed._node.store_many(
+        [place(digest, "progress")] * len(ids),
+        [record_of(index).to_bytes() for index in range(len(ids))],
+        expiration,
+        subkeys=ids,
+    )
+    return sum(map(bool, stored.values()))
+
+
+def record_of(index: int) -> ProgressRecord:
+    """What a trainer of a run in 21 languages says."""
+    return ProgressRecord(
+        step=500,
+        samples=3,
+        total_samples=4000 + index,
+        loss=5.0 + index % 7 / 100,
+        samples_per_second=2.0 + index % 5 / 10,
+        tokens_by_language=dict.fromkeys(LANGUAGES, 1000000 + index),
+        loss_by_language=dict.fromkeys(LANGUAGES, 5.1234),
+        state="training",
+        role="trainer",
+        version="0.1.0",
+        addresses=("/ip4/127.0.0.1/tcp/9/p2p/" + "12D3KooWGRUfMB6XmqRTcM3WxAmvBbGzKxkZgmvfpP8zhG3mJvcK",),
+        clock=time.time(),
+        lineage="11" * 8,
+        head="22" * 8,
+        state_digest="33" * 8,
+        digest_step=500,
+        rounds={"committed": 500, "timeout": 3, "late": 1},
+        checkpoint_step=496,
+        memory_bytes=900_000_000,
+        disk_free_bytes=10**11,
+    )
+
+
+def manifest() -> SignedManifest:
+    owner = Identity.generate()
+    stock = LanguageStock(documents=2, text_bytes=900, tokens=300, sequences=2, digest="cd" * 32)
+    values = {
+        "name": "benchmark",
+        "model": {"vocab_size": 300, "hidden_size": 16, "layers": 2, "heads": 2, "sequence_length": 16},
+        "data": {"sources": [{"kind": "folder", "path": "text", "languages": list(LANGUAGES)}]},
+        "training": {"steps": 1000, "global_batch": 4096},
+    }
+    made = resolve(
+        parse_config(values, "the benchmark"),
+        owner=owner.peer_id,
+        created="2026-11-25",
+        tokenizer_digest="ab" * 32,
+        initial_digest="cd" * 32,
+        stock=dict.fromkeys(LANGUAGES, stock),
+    )
+    return SignedManifest.sign(made, owner)
+
+
+def serve_manifest(network: Network, signed: SignedManifest) -> None:
+    answer = signed.to_json()
+
+    async def give(peer_id: str, request: bytearray) -> bytes:
+        return answer
+
+    network.handle("manifest", give, limit_bytes=64)
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if (event := json.loads(line))["event"] == "monitor":
+            return event["url"]
+    raise SystemExit("the monitor did not start")
+
+
+def wait_for_peers(url: str, peers: int) -> None:
+    deadline = time.monotonic() + 120
+    while (seen := json.loads(read(f"{url}/api/v1/swarm"))["peers"]["trainer"]) != peers:
+        assert time.monotonic() < deadline, f"the monitor sees {seen} of {peers} peers"
+        time.sleep(0.5)
+    time.sleep(15)  # the prober at work, several looks: the memory of a monitor that has settled
+
+
+def scrapes(url: str) -> dict[str, float]:
+    seconds = []
+    for _ in range(SCRAPES):
+        began = time.perf_counter()
+        text = read(url)
+        seconds.append(time.perf_counter() - began)
+        time.sleep(0.5)
+    series = sum(not line.startswith("#") for line in text.splitlines())
+    return {
+        "scrape_seconds": round(median(seconds), 4),
+        "slowest_scrape_seconds": round(max(seconds), 4),
+        "series": series,
+    }
+
+
+def memory_of(pid: int) -> float:
+    own = psutil.Process(pid)
+    return round(sum(each.memory_info().rss for each in [own, *own.children(recursive=True)]) / 1e6, 1)
+
+
+def scrape_of_a_peer() -> float:
+    """A peer that has trained in 21 languages."""
+    from monitoring.exporter import PeerExporter
+
+    with PeerExporter(run="ab" * 32, languages=LANGUAGES, planned_steps=1000) as exporter:
+        for step in range(100):
+            exporter.step(step, 5.0, 8, dict.fromkeys(LANGUAGES, 50), {"compute": 1.0, "average": 0.3})
+            exporter.round("committed", seconds=0.3, group_size=8, samples=8)
+        return scrapes(f"{exporter.url}/metrics")["scrape_seconds"]
+
+
+def read(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.read().decode()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What the manifest says and no peer can change: the yardstick for every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from swarm.manifest import SignedManifest
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """planned: share of the tokens that the mixture gives each language. link: what a newcomer pastes."""
+
+    name: str
+    digest: str
+    steps: int
+    global_batch: int
+    sequence_length: int
+    checkpoint_every: int
+    parameters: int = 0
+    description: str = ""
+    planned: Mapping[str, float] = field(default_factory=dict)
+    link: str = ""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(sorted(self.planned))
+
+
+def facts_of(signed: SignedManifest, link: str) -> RunFacts:
+    from swarm.data.mixture import mixture_of
+    from swarm.sizing import parameters
+
+    manifest = signed.manifest
+    mixture = mixture_of(manifest.data)
+    return RunFacts(
+        name=manifest.name,
+        digest=signed.digest,
+        steps=manifest.training.steps,
+        global_batch=manifest.training.global_batch,
+        sequence_length=manifest.model.sequence_length,
+        checkpoint_every=manifest.training.checkpoint_every,
+        parameters=parameters(manifest.model),
+        description=manifest.description,
+        planned={code: float(mixture.share(code)) for code in mixture.languages},
+        link=link,
+    )

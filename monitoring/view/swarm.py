@@ -1,0 +1,240 @@
+"""The picture of a swarm over time: fed with everybody's records every few seconds, asked for figures at any moment."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from monitoring.metrics import MISSED_REASONS, OTHER
+from monitoring.view.acquaintance import KEPT, Acquaintance, meeting
+from monitoring.view.claims import Checked, check, swarm_step
+from monitoring.view.facts import RunFacts
+from monitoring.view.robust import cap_of, median
+from swarm.records import ProgressRecord
+
+POINTS = 400  # of a curve; older ones are thinned, so that a long run keeps its shape
+ROUNDS = 50
+RECENT_SECONDS = 600.0
+OUTCOMES = ("committed", *MISSED_REASONS)
+GOODBYE = ("leaving", "finished")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One step of the swarm as seen from here. losses: by language."""
+
+    step: int
+    time: float
+    loss: float | None
+    peers: int
+    seconds: float | None
+    committed: int
+    missed: int
+    losses: Mapping[str, float] = field(default_factory=dict)
+
+
+class SwarmView:
+    """now: Unix seconds, always given. Counters count what this view saw happen; figures are about now."""
+
+    def __init__(self, facts: RunFacts, now: float) -> None:
+        self.facts, self.began = facts, now
+        self.known: dict[str, Acquaintance] = {}
+        self.checked = Checked()
+        self.step, self.step_time, self.looked = 0, now, 0.0
+        self.seen_step = False  # whether a step was made while we looked
+        self.finished = False
+        self.curve: list[Point] = []
+        self.rounds: deque[Point] = deque(maxlen=ROUNDS)
+        self.counts: Counter[tuple[str, ...]] = Counter()
+        self.gone: deque[tuple[float, str]] = deque(maxlen=1000)  # (time, peer) lost without a word
+        self.recent: deque[tuple[float, Counter[tuple[str, ...]]]] = deque(maxlen=400)
+        self.lineages: set[str] = set()
+        self.stranger_rejections: Counter[str] = Counter()
+        self.unread: set[str] = set()  # peers whose record could not be read at the last look
+        self.directory_failed_since: float | None = None
+
+    # --- being fed --------------------------------------------------------------------------------------------------
+
+    def observe(
+        self,
+        records: Mapping[str, ProgressRecord],
+        now: float,
+        rejected: Mapping[str, int] | None = None,
+        unread: frozenset[str] = frozenset(),
+    ) -> None:
+        """One look at the directory. rejected: what was refused so far, by reason. unread: peers with bad records."""
+        before = Counter(self.counts)
+        self.directory_failed_since, self.looked, self.unread = None, now, set(unread)
+        self._reject(rejected or {})
+        self.checked = check(records, self.facts)
+        for peer in self.checked.implausible:
+            if self.known.get(peer) is None or self.known[peer].record.clock != records[peer].clock:
+                self.counts["rejected", "implausible"] += 1
+        self._meet(self.checked.records, now)
+        self._miss(now)
+        self._advance(now)
+        self.recent.append((now, self.counts - before))
+
+    def failed(self, now: float) -> None:
+        """The directory could not be read."""
+        self.directory_failed_since = self.directory_failed_since or now
+
+    def _reject(self, totals: Mapping[str, int]) -> None:
+        for reason, count in (Counter(totals) - self.stranger_rejections).items():
+            self.counts["rejected", reason] += count
+        self.stranger_rejections = Counter(totals)
+
+    def _meet(self, records: Mapping[str, ProgressRecord], now: float) -> None:
+        first = not self.known and not self.curve
+        sums: Counter[tuple[str, ...]] = Counter()
+        given: dict[str, Counter[tuple[str, ...]]] = {}
+        for peer, record in records.items():
+            known = self.known.get(peer)
+            if known is None or (known.departed and record.state not in GOODBYE):
+                self.counts["joined", record.role] += 0 if first else 1
+            doubted = peer in self.checked.implausible
+            if known is not None and not doubted and not known.doubted:
+                given[peer] = since(known.record, record, self.facts)
+            if known is None:
+                known = self.known[peer] = meeting(peer, record, now)
+            else:
+                known.meet(record, now)
+            known.doubted = doubted
+            if record.lineage and record.lineage not in self.lineages and len(self.lineages) < KEPT:
+                self.counts["forks",] += 1 if self.lineages else 0
+                self.lineages.add(record.lineage)
+        for key in {key for counts in given.values() for key in counts}:
+            values = [float(counts[key]) for counts in given.values()]
+            cap = cap_of(values)
+            sums[key] += int(sum(min(value, cap) for value in values))
+        self.counts.update(sums)
+
+    def _miss(self, now: float) -> None:
+        for peer, known in self.known.items():
+            if known.departed is None and (known.last_seen < now or known.record.state in GOODBYE):
+                if known.last_seen == now and known.record.state != "leaving":
+                    continue
+                known.departed = "left" if known.record.state in GOODBYE else "lost"
+                self.counts["gone", known.departed] += 1
+                if known.departed == "lost":
+                    self.gone.append((now, peer))
+        for peer in sorted(self.known, key=lambda peer: self.known[peer].last_seen)[: max(0, len(self.known) - KEPT)]:
+            del self.known[peer]
+
+    def _advance(self, now: float) -> None:
+        trainers = self.trainers()
+        for known in trainers:
+            behind = known.record.step < self.step - 1
+            known.behind_since = (known.behind_since or now) if behind else None
+        if not trainers:
+            return
+        step = swarm_step([known.record for known in trainers], self.facts)
+        if step != self.step or not self.curve:
+            made = max(0, step - self.step) if self.curve else 0
+            self.counts["steps",] += made
+            self.seen_step = self.seen_step or made > 0
+            self._mark(step, now, (now - self.step_time) / made if made else None)
+            self.step, self.step_time = step, now
+        self.finished = self.finished or self.step >= self.facts.steps
+
+    def _mark(self, step: int, now: float, seconds: float | None) -> None:
+        records = [known.record for known in self.trainers()]
+        point = Point(
+            step=step,
+            time=now,
+            loss=median([record.loss for record in records if record.loss is not None]),
+            peers=len(records),
+            seconds=seconds,
+            committed=self.counts["round", "committed"],
+            missed=self.counts["round", "missed"],
+            losses=self.language_losses(),
+        )
+        self.rounds.append(point)
+        self.curve.append(point)
+        if len(self.curve) > POINTS:  # every second of the older half
+            half = len(self.curve) // 2
+            self.curve = self.curve[:half:2] + self.curve[half:]
+
+    # --- being asked ------------------------------------------------------------------------------------------------
+
+    def live(self) -> list[Acquaintance]:
+        return [known for known in self.known.values() if known.departed is None]
+
+    def trainers(self) -> list[Acquaintance]:
+        return [known for known in self.live() if known.record.role == "trainer"]
+
+    def language_losses(self) -> dict[str, float]:
+        """Median over peers; only languages of the run."""
+        found: dict[str, list[float]] = {}
+        for known in self.trainers():
+            for code, loss in known.record.loss_by_language.items():
+                if code in self.facts.planned:
+                    found.setdefault(code, []).append(loss)
+        return {code: value for code, losses in sorted(found.items()) if (value := median(losses)) is not None}
+
+    def lately(self, now: float, seconds: float = RECENT_SECONDS) -> Counter[tuple[str, ...]]:
+        """What was counted in the last seconds."""
+        total: Counter[tuple[str, ...]] = Counter()
+        for time, counts in self.recent:
+            if now - time <= seconds:
+                total.update(counts)
+        return total
+
+    def interval(self) -> float | None:
+        """Seconds from one step to the next: median of the last ones."""
+        return median([point.seconds for point in list(self.rounds)[-20:] if point.seconds is not None])
+
+    def remaining(self, now: float) -> float | None:
+        """Seconds to the end of the run at the present speed; 0 when it has ended; None while nothing is known."""
+        interval = self.interval()
+        if self.finished:
+            return 0.0
+        return None if interval is None else max(0.0, (self.facts.steps - self.step) * interval)
+
+    # --- kept over restarts -----------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "run": self.facts.digest,
+            "step": self.step,
+            "step_time": self.step_time,
+            "seen_step": self.seen_step,
+            "finished": self.finished,
+            "curve": [asdict(point) for point in self.curve],
+            "rounds": [asdict(point) for point in self.rounds],
+        }
+
+    def restore(self, value: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` gave, where it is of this run. ValueError, KeyError, TypeError: not its form."""
+        if value["run"] != self.facts.digest:
+            return
+        self.curve = [Point(**point) for point in value["curve"]]
+        self.rounds.extend(Point(**point) for point in value["rounds"])
+        self.step, self.step_time = int(value["step"]), float(value["step_time"])
+        self.seen_step, self.finished = bool(value["seen_step"]), bool(value["finished"])
+
+
+def since(before: ProgressRecord, record: ProgressRecord, facts: RunFacts) -> Counter[tuple[str, ...]]:
+    """What one peer did since its last record, by its own totals. A total that fell began again at zero.
+
+    Languages and outcomes that nobody knows are "other": what strangers write must not become keys here.
+
+    A peer met for the first time has done nothing yet that we saw: its past is not ours to count.
+    """
+    found: Counter[tuple[str, ...]] = Counter()
+    found["samples",] = risen(before.total_samples, record.total_samples)
+    for code, tokens in record.tokens_by_language.items():
+        known = code if code in facts.planned else OTHER
+        found["tokens", known] += risen(before.tokens_by_language.get(code, 0), tokens)
+    for outcome, count in record.rounds.items():
+        rise = risen(before.rounds.get(outcome, 0), count)
+        found["round", "committed" if outcome == "committed" else "missed"] += rise
+        found["outcome", outcome if outcome in OUTCOMES else OTHER] += rise
+    found["joules",] = int(risen(before.energy_joules, record.energy_joules))
+    return +found
+
+
+def risen(before: float, now: float) -> int:
+    return int(now - before if now >= before else now)

@@ -1,0 +1,93 @@
+"""`bloomswarm report`: one file for a bug report. Versions, manifest, logs, the last events; no key, no address."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+PACKAGES = ("bloomswarm", "torch", "hivemind", "transformers", "numpy", "bitsandbytes", "libp2p", "pydantic")
+TAIL_BYTES = 200_000
+REDACTIONS = (
+    (re.compile(r"-----BEGIN [^-]+-----.*?(-----END [^-]+-----|\Z)", re.S), "[key]"),
+    (re.compile(r"/(?:ip4|ip6|dns|dns4|dns6)/[^\s\"'&,;)\\]+"), "[address]"),
+    (re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?::[0-9]+)?\b"), "[address]"),
+    (re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{0,4}(?![\w:])"), "[address]"),
+    (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "[mail]"),
+    (re.compile(r"(?i)\b(?:hf_|ghp_|github_pat_|sk-)[A-Za-z0-9_-]{10,}"), "[token]"),
+)
+
+
+@click.command("report", epilog="Example: bloomswarm report --dir my-peer --to report.txt")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), help="A peer's folder  [all under ~/.bloomswarm]")
+@click.option("--to", type=click.Path(path_type=Path), help="The file to write  [bloomswarm-report-<time>.txt]")
+def command(folder: Path | None, to: Path | None) -> None:
+    """Write one redacted file that says what led up to a problem. Read it before you send it."""
+    from peers.status import folders
+
+    target = to or Path(f"bloomswarm-report-{time.strftime('%Y%m%d-%H%M%S')}.txt")
+    target.write_text("".join(report(folders(folder))), encoding="utf-8")
+    click.echo(f"{target}: read it before you send it; keys and addresses have been taken out")
+
+
+def report(peers: list[Path]) -> Iterator[str]:
+    yield f"# bloomswarm report, {time.strftime('%Y-%m-%d %H:%M:%S %z')}\n\n"
+    yield f"{platform.platform()}, Python {sys.version.split()[0]}\n"
+    yield "".join(f"{name} {version_of(name)}\n" for name in PACKAGES)
+    for number, folder in enumerate(peers, 1):
+        yield f"\n# peer {number}\n"
+        yield from peer_report(folder)
+
+
+def peer_report(folder: Path) -> Iterator[str]:
+    """manifest without its signature, the last events, the ends of the logs."""
+    manifest = folder / "manifest.json"
+    if manifest.is_file():
+        yield "\n## manifest.json\n" + redact(json.dumps(manifest_of(manifest), indent=1, sort_keys=True)) + "\n"
+    for path in [folder / "events.jsonl", *sorted(folder.glob("*.log"))]:
+        if path.is_file():
+            yield f"\n## {path.name}\n" + redact(tail(path)) + "\n"
+
+
+def manifest_of(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["manifest"]
+    except (ValueError, KeyError, TypeError) as error:
+        return f"not readable: {type(error).__name__}"
+
+
+def tail(path: Path) -> str:
+    """The last TAIL_BYTES of a file, from a line's beginning; of the events, the last 200."""
+    from peers.events import KEPT
+
+    data = path.read_bytes()
+    text = data[-TAIL_BYTES:].decode("utf-8", "replace")
+    lines = text.splitlines()[1 if len(data) > TAIL_BYTES else 0 :]
+    return "\n".join(lines[-KEPT:] if path.name == "events.jsonl" else lines)
+
+
+def redact(text: str) -> str:
+    """`text` without keys, addresses, mail addresses, access tokens, this user's and this machine's name."""
+    for pattern, word in REDACTIONS:
+        text = pattern.sub(word, text)
+    text = text.replace(str(Path.home()), "~")
+    for name, word in ((getpass.getuser(), "[user]"), (socket.gethostname(), "[host]")):
+        if len(name) > 2:
+            text = re.sub(rf"\b{re.escape(name)}\b", word, text)
+    return text
+
+
+def version_of(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "is not installed"

@@ -1,0 +1,154 @@
+"""The health page as a person sees it: in a real browser, live, on a phone, in the dark, with hostile peers."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from headless import Browser, chromium
+from pretend_swarm import Pretend, facts
+
+from monitoring.api import Watch, api_routes
+from monitoring.server import Server
+from swarm.peer_id import friendly_name
+
+READY = "document.body !== null && document.body.dataset.ready === 'yes'"
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def swarm() -> Pretend:
+    return Pretend(peers=5).run(40)
+
+
+@pytest.fixture
+def url(swarm: Pretend) -> Iterator[str]:
+    server = Server(api_routes(swarm.watch), 0)
+    server.start()
+    yield server.url
+    server.close()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    with chromium(tmp_path) as tab:
+        yield tab
+
+
+def test_what_a_newcomer_sees_and_that_it_is_live(swarm: Pretend, url: str, browser: Browser) -> None:
+    browser.open(url + "/")
+    browser.wait(READY)
+    assert browser.text("#words") == "Healthy: 5 peers training."
+    assert browser.text("#step") == "Step 140 of 2,000"
+    assert browser.text("#command") == f"bloomswarm join '{swarm.watch.view.facts.link}'"
+    assert set(browser.evaluate("[...document.querySelectorAll('#peers b')].map(e => e.textContent)")) == {
+        friendly_name(peer) for peer in (*swarm.ids, swarm.seed)
+    }
+    assert browser.evaluate("document.querySelectorAll('#languages svg .curve').length") == 6
+    assert browser.evaluate("document.querySelector('#problems').hidden") is True
+    swarm.change[2] = lambda step, now: {"state_digest": "ff" * 8}
+    swarm.run(3)
+    browser.wait("document.querySelector('[data-problem=digests-differ]') !== null", 15)
+    assert browser.text("#step") == "Step 143 of 2,000", "no reload in between"
+    assert friendly_name(swarm.ids[2]) in browser.text("[data-problem=digests-differ]")
+    assert browser.evaluate("document.querySelector('#verdict').dataset.status") == "critical"
+
+
+def test_it_paints_within_a_second_and_loads_nothing_from_elsewhere(url: str, browser: Browser) -> None:
+    browser.open(url + "/")
+    browser.wait(READY)
+    paints = browser.evaluate("performance.getEntriesByType('paint').map(each => each.startTime)")
+    assert paints
+    assert max(paints) < 1000
+    loaded = browser.evaluate("performance.getEntriesByType('resource').map(each => each.name)")
+    assert loaded
+    assert all(each.startswith(url) for each in loaded)
+
+
+def test_a_phone_needs_no_sideways_scrolling_and_the_dark_is_dark(url: str, browser: Browser) -> None:
+    browser.open(url + "/", width=360, height=740, dark=True, mobile=True)
+    browser.wait(READY)
+    assert browser.evaluate("document.documentElement.scrollWidth <= 360")
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
+
+
+def test_every_control_has_a_name_and_every_picture_a_description(url: str, browser: Browser) -> None:
+    browser.open(url + "/")
+    browser.wait(READY)
+    tree = browser.send("Accessibility.getFullAXTree")["nodes"]
+    wanted = {"button", "link", "progressbar", "image", "status", "table"}
+    found = [node for node in tree if node.get("role", {}).get("value") in wanted and not node.get("ignored")]
+    named = {node["role"]["value"] for node in found if node.get("name", {}).get("value")}
+    assert {"button", "link", "progressbar", "image"} <= named
+    assert not [n for n in found if n["role"]["value"] in ("button", "link", "image") and not n["name"]["value"]]
+    assert browser.evaluate("document.documentElement.lang") == "en"
+
+
+def test_hostile_text_is_shown_as_text_and_runs_nothing(browser: Browser) -> None:
+    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    swarm = Pretend(peers=3)
+    swarm.watch = Watch(facts(name=evil, description=evil), clock=lambda: swarm.now)
+    swarm.run(3)
+    for known in swarm.watch.view.known.values():  # worse than any record can be: the schema refuses markup
+        known.record = known.record.model_copy(update={"version": evil, "state": evil, "role": "trainer"})
+    server = Server(api_routes(swarm.watch), 0)
+    server.start()
+    try:
+        browser.open(server.url + "/")
+        browser.wait(READY)
+        assert browser.evaluate("document.images.length + document.querySelectorAll('body script').length") == 0
+        assert "onerror" in browser.text("#name")
+        assert "onerror" in browser.text("#peers")
+        assert browser.evaluate("document.title") != "owned"
+    finally:
+        server.close()
+
+
+def test_a_monitor_that_went_away_is_said(swarm: Pretend, browser: Browser) -> None:
+    server = Server(api_routes(swarm.watch), 0)
+    server.start()
+    browser.open(server.url + "/")
+    browser.wait(READY)
+    server.close()
+    browser.wait("document.querySelector('#verdict').dataset.status === 'stale'", 30)
+    assert "out of date" in browser.text("#words")
+
+
+def test_a_peer_s_own_page_knows_which_peer_it_is(browser: Browser) -> None:
+    swarm = Pretend(peers=3)
+    watch = Watch(facts(), source=swarm.records, me=swarm.ids[1], clock=lambda: swarm.now)
+    server = Server(api_routes(watch), 0)
+    server.start()
+    try:
+        browser.open(server.url + "/")
+        browser.wait(READY)
+        assert browser.text("#name") == f"{friendly_name(swarm.ids[1])} in many-tongues"
+        assert browser.text("#peers .me b") == friendly_name(swarm.ids[1])
+    finally:
+        server.close()
+
+
+def get(url: str) -> dict:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_the_api_names_no_address_and_problem_must_be_known(swarm: Pretend, url: str) -> None:
+    for path in ("peers", "rounds", "languages", "problems"):
+        assert "/ip4/" not in json.dumps(get(f"{url}/api/v1/{path}"))
+    assert len(get(f"{url}/api/v1/peers")["peers"]) == 6
+    assert get(f"{url}/api/v1/peers?problem=forked") == {"peers": []}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(f"{url}/api/v1/peers?problem=nonsense")
+    assert refused.value.code == 400
+
+
+def test_the_badge_is_a_picture(url: str) -> None:
+    with urllib.request.urlopen(url + "/badge.svg", timeout=10) as answer:
+        assert ET.fromstring(answer.read()).attrib["aria-label"] == "swarm: healthy · step 140 of 2,000"
+        assert answer.headers["Content-Type"].startswith("image/svg+xml")
