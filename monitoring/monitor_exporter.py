@@ -5,6 +5,7 @@ Filled when it is scraped, so that a figure is never older than the picture it i
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -153,7 +154,10 @@ class MonitorExporter:
     def _languages(self, view: SwarmView) -> None:
         losses = view.language_losses()
         for code, share in view.facts.planned.items():
-            self.series.put("swarm_run_language_loss", losses.get(code), language=code)
+            loss, density = losses.get(code), view.facts.tokens_per_byte.get(code)
+            bits = loss / math.log(2) * density if loss is not None and density else None
+            self.series.put("swarm_run_language_loss", loss, language=code)
+            self.series.put("swarm_run_language_bpb", bits, language=code)
             self.series.put("swarm_run_language_planned_ratio", share, language=code)
 
     def _problems(self, found: list[Finding]) -> None:

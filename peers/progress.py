@@ -73,7 +73,7 @@ class Progress:
         from swarm.records import ProgressRecord
 
         if self.values:
-            record = ProgressRecord(role=self.role, version=__version__, **self.values)
+            record = ProgressRecord(role=self.role, version=__version__, clock=time.time(), **self.values)
             self.network.publish(KIND, record.to_bytes(), LIFETIME_SECONDS)
         self.heard = read_progress(self.network)
 

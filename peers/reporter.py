@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from monitoring.energy import MACHINE_WATTS, Estimate, Meter, Rapl, sources
 from monitoring.exporter import PeerExporter
 from monitoring.gpu import find_gpu, index_of
+from peers.standing import Standing
 from swarm.averaging.averager import Averaged
 from swarm.identity import friendly_name
 from swarm.sizing import show_bytes, show_seconds
@@ -65,6 +66,7 @@ class Reporter:
             folder=folder,
         )
         self._measure_energy()
+        self.standing = Standing(self.exporter, network)
 
     def __enter__(self) -> Reporter:
         if self.settings.metrics:
@@ -96,6 +98,9 @@ class Reporter:
 
     def checkpoint(self, saved: bool) -> None:
         self.exporter.checkpoint(saved)
+        self.standing.checkpoint(saved, self.progress.values.get("step", 0))
+        if self.progress.values:
+            self.progress.tell(**self.standing.fields())
 
     def download(self, completed: bool) -> None:
         self.exporter.download(completed)
@@ -106,6 +111,7 @@ class Reporter:
         stats = outcome.stats
         self.bytes.update(sent=stats.bytes_sent, received=stats.bytes_received)
         self.tokens.update(work.tokens)
+        self.standing.round(outcome, report.average_seconds)
         match outcome:
             case Averaged():
                 self.rounds["committed"] += 1
@@ -169,6 +175,7 @@ class Reporter:
             loss=min(work.loss, 1e4) if work.loss is not None else None,
             samples_per_second=report.samples / seconds if seconds > 0 else 0.0,
             tokens_by_language=dict(self.tokens),
+            **self.standing.fields(),
         )
 
     def _say(self, report: StepReport, work: GradientWork, seconds: float) -> None:

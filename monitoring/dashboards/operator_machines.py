@@ -48,13 +48,12 @@ WATCHING = (
     by_percentile("Time to connect", "From the monitor to the reachable peers.", "probe_connect_seconds", "s"),
     Panel(
         "Probes",
-        "Median and slowest tenth; and peers whose protocols do not fit the role that they claim.",
+        "Dial, identify, ping: median and slowest tenth.",
         (
             *(
                 Query(slowest("swarm_probe_duration_seconds", q), legend)
                 for q, legend in ((0.5, "median"), (0.9, "slowest tenth begins at"))
             ),
-            Query(most("probe_misrepresented_peers"), "misrepresented peers"),
         ),
     ),
     Panel(

@@ -17,8 +17,8 @@ LEARNING = (
         (Query(most("run_language_loss", "language"), "{{language}}"),),
     ),
     Panel(
-        "Held-out bits per byte",
-        "Per language, comparable between languages and tokenizers. This is what the run is for.",
+        "Bits per byte",
+        "Of the training text, from the loss: comparable between languages and tokenizers.",
         (Query(most("run_language_bpb", "language"), "{{language}}"),),
     ),
     Panel(

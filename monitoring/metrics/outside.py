@@ -54,7 +54,6 @@ PROBE_METRICS: tuple[Metric, ...] = (
             {"percentile": PERCENTILES},
         ),
         ("rtt_seconds", "seconds", "Ping over the connection: percentiles over peers.", {"percentile": PERCENTILES}),
-        ("misrepresented_peers", "peers", "Reachable peers whose served protocols do not fit the role they claim."),
     ),
     *rows(
         "probe",

@@ -78,7 +78,12 @@ RUN_GAUGES = rows(
     ("tokens_per_second", "tokens per second", "What the trainers report together, each capped."),
     ("loss", "nats per token", "Training loss that the trainers report: percentiles over peers.", OVER_PEERS),
     ("language_loss", "nats per token", "Training loss by language, median over peers.", LANGUAGE),
-    ("language_bpb", "bits per byte", "Held-out bits per byte by language, median over reports.", LANGUAGE),
+    (
+        "language_bpb",
+        "bits per byte",
+        "Training loss as bits per byte of text, by language.",
+        LANGUAGE,
+    ),
     ("language_planned_ratio", "ratio", "Share of the tokens that the run's mixture gives each language.", LANGUAGE),
     ("peer_samples_per_second", "samples per second", "Speed of one trainer: percentiles over peers.", OVER_PEERS),
     ("memory_bytes", "bytes", "Resident memory of one peer: percentiles over peers.", OVER_PEERS),

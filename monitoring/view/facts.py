@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """planned: share of the tokens that the mixture gives each language. link: what a newcomer pastes."""
+    """planned: share of the tokens that the mixture gives each language. tokens_per_byte: of its text, by language.
+    link: what a newcomer pastes."""
 
     name: str
     digest: str
@@ -23,6 +24,7 @@ class RunFacts:
     parameters: int = 0
     description: str = ""
     planned: Mapping[str, float] = field(default_factory=dict)
+    tokens_per_byte: Mapping[str, float] = field(default_factory=dict)
     link: str = ""
 
     @property
@@ -46,5 +48,6 @@ def facts_of(signed: SignedManifest, link: str) -> RunFacts:
         parameters=parameters(manifest.model),
         description=manifest.description,
         planned={code: float(mixture.share(code)) for code in mixture.languages},
+        tokens_per_byte={code: stock.tokens / stock.text_bytes for code, stock in manifest.data.stock.items()},
         link=link,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import pytest
 from fed_monitor import FedMonitor
 from fed_peer import fed_exporter, tell
 from live_prometheus import prometheus, require, wait_for
+from pretend_swarm import STEP_SECONDS, Pretend
 
+from monitoring.monitor_exporter import MonitorExporter
 from monitoring.series import exposition
+from monitoring.server import Server
 from monitoring.validate import expressions, query, recording_rules, rules_without_series, without_series
 
 
@@ -43,6 +47,41 @@ def test_every_panel_and_recording_rule_has_a_series_and_a_killed_monitor_is_not
             monitor.server.close()
             wait_for(lambda: "MonitorDown" in alerts(url), "MonitorDown")
             assert not query(url, "swarm_run_step"), "the series of a dead monitor end, and no old figure stays"
+
+
+@pytest.mark.real
+def test_the_monitor_s_own_exporter_fills_every_panel_of_the_operator(tmp_path: Path) -> None:
+    swarm = Pretend(peers=4)
+    exporter = MonitorExporter(swarm.watch)
+    server = Server(exporter.routes(), 0)
+
+    def look() -> None:
+        swarm.now = time.time() - STEP_SECONDS  # a look begins with a step's time
+        swarm.run(1, rejected={"expired": swarm.step})
+        exporter.refreshed(True, 0.2)
+        exporter.prober(True)
+        exporter.probe("reachable", 0.3)
+        exporter.probed(dict.fromkeys(swarm.ids, "reachable"), [0.2], [0.05])
+
+    look()
+    server.start()
+    try:
+        with prometheus(tmp_path, {"monitor": [f"127.0.0.1:{server.port}"]}) as url:
+            for _ in range(4):
+                seen = swarm.step
+                wait_for(lambda: query(url, f"swarm_run_step == {seen}"), f"step {seen}")  # noqa: B023
+                look()
+            wait_for(lambda: not empty(url), lambda: f"a series for {empty(url)}")
+            (finished,) = query(url, "swarm:run_watched:bool")
+            assert finished["value"][1] == "1"
+    finally:
+        server.close()
+
+
+def empty(url: str) -> list[str]:
+    """The operator's panels, and the recording rules about the run, that find nothing."""
+    panels = [each.panel for each in without_series(url) if each.dashboard == "operator"]
+    return panels + [name for name in rules_without_series(url) if ":run_" in name]
 
 
 def test_promtool_has_no_complaint_about_the_monitor_s_metrics() -> None:
