@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from peers.donor import download
@@ -12,6 +12,7 @@ from swarm.sizing import show_bytes
 from swarm.state_file import file_size, state_from_bytes
 
 if TYPE_CHECKING:
+    from peers.certified import StateFetcher
     from peers.reporter import Reporter
     from swarm.averaging.averager import Missed
     from swarm.manifest import Manifest
@@ -62,3 +63,50 @@ class CatchUp:
     def _progress(self, done: int, total: int, donor: str) -> None:
         if done == total:
             self.reporter.note(f"Took the run's state, {show_bytes(total)}, from a peer.")
+
+
+class RoundCatchUp:
+    """The same for the round of docs/protocol.md: only a state that the log certifies is taken.
+
+    `pause` waits a moment before the next attempt; `initial` makes the state of step 0.
+    """
+
+    def __init__(
+        self,
+        fetcher: StateFetcher,
+        state: SharedState,
+        reporter: Reporter,
+        *,
+        initial: Callable[[], SharedState],
+        pause: Callable[[], object],
+    ) -> None:
+        self.fetcher, self.state, self.reporter = fetcher, state, reporter
+        self.initial, self.pause = initial, pause
+
+    def at_start(self, live: Mapping[str, ProgressRecord]) -> bool:
+        """Nothing: the round itself finds out where the swarm is, and replays what can be replayed."""
+        return False
+
+    def __call__(self, missed: Missed) -> bool:
+        """Where the swarm is too far ahead to be followed round by round, take a certified state."""
+        if not missed.behind:
+            return False
+        live = self.reporter.progress.trainers()
+        own = self.fetcher.network.peer_id
+        donors = sorted((peer for peer in live if peer != own), key=lambda peer: -live[peer].step)
+        self.reporter.state("downloading")
+        try:
+            head, state = self.fetcher.fetch(donors, self.initial)
+        except SwarmError as error:
+            self.reporter.download(completed=False)
+            self.reporter.note(f"The swarm's state could not be had yet: {error}")
+            self.pause()
+            return False
+        finally:
+            self.reporter.state("training")
+        self.state.adopt(state)
+        if not self.fetcher.averager.restored(head):
+            return True  # the log went elsewhere meanwhile: it will say so, and this is tried again
+        self.reporter.download(completed=True)
+        self.reporter.note(f"Took the state of step {self.state.step}; following the swarm from there.")
+        return True

@@ -7,7 +7,7 @@ from swarm.averaging.codec import codec_named
 from swarm.errors import IncompatibleError
 from swarm.schema import RunConfig
 
-ALGORITHMS = ("hivemind",)
+ALGORITHMS = ("round", "hivemind")
 
 
 def require_known(run: RunConfig) -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peers.arrival import arrive
-from peers.catch_up import CatchUp
+from peers.catch_up import CatchUp, RoundCatchUp
+from peers.certified import CheckpointDonor, StateFetcher
 from peers.donor import Donor
 from peers.events import Events
 from peers.folders import run_folder
@@ -29,8 +31,10 @@ from swarm.averaging.averager import Averaged
 from swarm.checkpoint import save
 from swarm.errors import INTERRUPTED, NetworkError, ResourceError
 from swarm.identity import Identity
+from swarm.model.bloom import starting_vector
 from swarm.network.host import Network
 from swarm.settings import Settings
+from swarm.state import SharedState
 from swarm.state_file import state_to_bytes
 from swarm.update.golden import require_golden
 
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
     from swarm.manifest import SignedManifest
 
 WAIT_SECONDS = 0.1
+RETRY_SECONDS = 1.0
+LINGER_SECONDS = 10.0
 
 
 def run_peer(link: Link, settings: Settings, agree: Callable[[SignedManifest], None], wait_for: int = 1) -> int:
@@ -113,7 +119,14 @@ class Peer:
         if checkpoint is not None:
             self.batches.restore(checkpoint.cursor)
             self.say(f"Going on from step {self.state.step}.")
-        self.averager = averager(self.manifest, self.network, self.state, self.progress.trainers)
+        self.averager = averager(
+            self.manifest,
+            self.network,
+            self.state,
+            self.progress.trainers,
+            folder=self.folder,
+            checkpoint=checkpoint,
+        )
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close
         self.work = work(
@@ -125,11 +138,25 @@ class Peer:
             leaving=lambda: bool(self.leave),
             say=self.say,
         )
-        Donor(self.network, self.snapshot, lambda: self.state.step)
-        self.catch_up = CatchUp(self.network, self.manifest, self.state, self.lock, self.reporter)
+        self.catch_up = self.catching_up()
         self.wait_for(wait_for)
         self.train()
         return self.end()
+
+    def catching_up(self) -> CatchUp | RoundCatchUp:
+        """How this run's peers give each other the shared state: by certificate, or, with hivemind's, on trust."""
+        if self.manifest.averaging.algorithm == "hivemind":
+            Donor(self.network, self.snapshot, lambda: self.state.step)
+            return CatchUp(self.network, self.manifest, self.state, self.lock, self.reporter)
+        CheckpointDonor(self.network, self.checkpoints)
+        fetcher = StateFetcher(self.network, self.manifest, self.averager, lambda done, size, donor: None)
+        return RoundCatchUp(
+            fetcher,
+            self.state,
+            self.reporter,
+            initial=lambda: SharedState.initial(self.manifest, starting_vector(self.manifest.model)),
+            pause=lambda: self.leave.event.wait(RETRY_SECONDS),
+        )
 
     def wait_for(self, peers: int) -> None:
         """Until so many train, this one included, or until the run has begun without us."""
@@ -157,12 +184,24 @@ class Peer:
         ).run()
 
     def end(self) -> bool:
-        """The last checkpoint, and the farewell."""
+        """The last checkpoint, help for those who are not there yet, and the farewell."""
         self.reporter.state("finished" if self.state.step >= self.last_step else "leaving")
         path = self.save()
         finished = self.state.step >= self.last_step
+        if finished:
+            self.linger()
         self.reporter.farewell(finished, path, self.state)
         return finished
+
+    def linger(self) -> None:
+        """Who is done stays for a moment, so that the others can still get the last round from somebody."""
+        deadline = time.monotonic() + LINGER_SECONDS
+        self.progress.tell(step=self.state.step)
+        while time.monotonic() < deadline and not self.leave:
+            live = [record for record in self.progress.records().values() if record.role == "trainer"]
+            if all(record.step >= self.last_step or record.state == "leaving" for record in live):
+                return
+            self.leave.event.wait(WAIT_SECONDS)
 
     def say(self, words: str) -> None:
         self.events("note", words)
@@ -196,9 +235,21 @@ class Peer:
             tokenizer=self.tokenizer,
             cursor=self.batches.cursor(),
             keep=self.settings.keep_checkpoints,
+            **self.in_the_log(),
         )
+        if self.manifest.averaging.algorithm == "round":
+            self.averager.save_residuals(path)
         self.reporter.checkpoint(saved=True)
         return path
+
+    def in_the_log(self) -> dict[str, Any]:
+        """Where this state stands in the log of rounds, for its checkpoint."""
+        if self.manifest.averaging.algorithm == "hivemind":
+            return {}
+        from swarm.averaging.live.positions import position_to_bytes
+
+        position = self.averager.position()
+        return {"log_head": position.head.hex(), "extra": {"position": position_to_bytes(position).hex()}}
 
     def snapshot(self) -> tuple[int, bytes]:
         with self.lock:

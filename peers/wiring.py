@@ -105,9 +105,34 @@ def micro_batch(manifest: Manifest, settings: Settings, say: Say) -> MicroBatch:
 
 
 def averager(
-    manifest: Manifest, network: Network, state: SharedState, progress: Callable[[], Mapping[str, ProgressRecord]]
+    manifest: Manifest,
+    network: Network,
+    state: SharedState,
+    progress: Callable[[], Mapping[str, ProgressRecord]],
+    *,
+    folder: Path,
+    checkpoint: Checkpoint | None,
 ) -> Averager:
-    """What the manifest's `averaging.algorithm` names. progress: the records of all live trainers."""
-    from swarm.averaging.hivemind import HivemindAverager
+    """What the manifest's `averaging.algorithm` names. progress: the records of all live trainers.
 
-    return HivemindAverager(network, manifest, state.layout.size, progress=progress)
+    folder: this peer's. checkpoint: the one that `state` comes from.
+    """
+    if manifest.averaging.algorithm == "hivemind":
+        from swarm.averaging.hivemind import HivemindAverager
+
+        return HivemindAverager(network, manifest, state.layout.size, progress=progress)
+    from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+    from swarm.averaging.live.positions import position_from_bytes
+
+    start = Start.genesis(manifest, folder / "log")
+    if checkpoint is not None:
+        position = position_from_bytes(bytes.fromhex(str(checkpoint.extra.get("position", ""))))
+        start = Start(position, folder / "log", checkpoint.path)
+    return RoundAverager(
+        network,
+        manifest,
+        state.layout,
+        span_digests=state.span_digests,
+        start=start,
+        surroundings=Surroundings(progress),
+    )

@@ -146,6 +146,19 @@ def load(path: Path, expected_manifest: str | None = None) -> Checkpoint:
     return Checkpoint(path, manifest, state, tokenizer, record.cursor, record.log_head, record.extra)
 
 
+def log_head_of(path: Path) -> str | None:
+    """The head of the log that the checkpoint at `path` holds the state of, in hex. CheckpointError."""
+    try:
+        return parse_json(Record, _read(path / RECORD, MAX_RECORD_BYTES), str(path / RECORD)).log_head
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def state_file_of(path: Path) -> Path:
+    """The file with the shared state, in a checkpoint's folder."""
+    return path / STATE
+
+
 def latest(folder: Path) -> Path | None:
     """The checkpoint of the highest step in `folder`, not yet checked; removes what dead writers left."""
     remove_stale(folder)

@@ -194,7 +194,7 @@ class TrainingSpec(Strict):
 
 
 class AveragingSpec(Strict):
-    algorithm: str = Field(default="hivemind", pattern=r"^[a-z][a-z0-9-]{0,31}$")  # see swarm/averaging
+    algorithm: str = Field(default="round", pattern=r"^[a-z][a-z0-9-]{0,31}$")  # see swarm/averaging
     codec: str = Field(
         default="int8-block@1", pattern=r"^[a-z][a-z0-9-]{0,31}@[0-9]{1,4}$"
     )  # see swarm/averaging/codec

@@ -76,9 +76,9 @@ def test_the_digest_is_pinned(manifest: Manifest) -> None:
         update={"owner": "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN", "version": "0.1.0"}
     )
     assert fixed.canonical().startswith(
-        b'{"averaging":{"aggregator":"weighted-mean@1","algorithm":"hivemind","codec":"int8-block@1","quorum":"majority"'
+        b'{"averaging":{"aggregator":"weighted-mean@1","algorithm":"round","codec":"int8-block@1","quorum":"majority"'
     )
-    assert fixed.digest == "5f23fa018720c50b424008835ecad47b3c5342e2def312e7259876f1426b1aab"
+    assert fixed.digest == "1d7abb850ab286d121a3c04b7f355e6053cbbbe557d76f09d01770352754ac72"
 
 
 def test_signed_sent_and_read_again(signed: SignedManifest) -> None:

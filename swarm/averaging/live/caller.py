@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from swarm.averaging.live.tally import Pace, Tally, Told
+from swarm.averaging.live.tally import TELL_SECONDS, Pace, Tally, Told
 from swarm.averaging.round.certificate import Position
 from swarm.averaging.round.events import Due
 from swarm.records import ProgressRecord
 from swarm.schema import TrainingSpec
 
-TELL_SECONDS = 0.2  # between two tellings of something new
 REPEAT_SECONDS = 1.0  # between two that say the same
 HOLD_SECONDS = 30.0  # so long a peer without a vote believes that the swarm is further than it is
 

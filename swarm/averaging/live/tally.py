@@ -14,6 +14,7 @@ import msgpack
 
 from swarm.averaging.round.messages import DIGEST
 
+TELL_SECONDS = 0.2  # between two tellings of something new
 FRESH_SECONDS = 15.0  # a peer that has told nothing for so long is not counted
 MAX_SAMPLES = 2**31
 MAX_PEERS = 1024
@@ -49,10 +50,15 @@ class Told:
         return cls(base, round_, samples, micro, rate, age)
 
     def expected(self, elapsed: float) -> float:
-        """Samples at the first boundary after `elapsed` seconds from when this was told."""
+        """Samples at the first boundary after `elapsed` seconds from when this was told.
+
+        Never more than could have been finished between two tellings: a peer that says nothing new has become slow, and
+        to believe in its old rate would call rounds with a fraction of the batch.
+        """
         if self.micro == 0:
             return self.samples
-        return self.samples + self.micro * (1 + math.floor((elapsed + self.age) * self.rate / self.micro))
+        unheard = min(elapsed + self.age, TELL_SECONDS)
+        return self.samples + self.micro * (1 + math.floor(unheard * self.rate / self.micro))
 
 
 class Tally:

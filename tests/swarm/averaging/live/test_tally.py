@@ -1,0 +1,45 @@
+"""When the batch is full: by what peers told, and never by what they might have done since."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarm.averaging.live.tally import TELL_SECONDS, Pace, Tally, Told
+
+BASE = bytes(32)
+
+
+def test_a_micro_batch_under_way_counts_and_a_silent_peer_is_not_believed_to_go_on() -> None:
+    told = Told(BASE, 3, samples=8, micro=4, rate=20.0)
+    assert told.expected(0.0) == 12
+    assert told.expected(TELL_SECONDS) == 16, "0.2 s at 20 a second is one micro-batch more"
+    assert told.expected(10.0) == told.expected(TELL_SECONDS)
+    assert Told(BASE, 3, samples=0, micro=0, rate=20.0).expected(10.0) == 0
+
+
+def test_samples_add_up_over_peers_on_the_same_base_and_none_counts_for_more_than_the_batch() -> None:
+    tally = Tally()
+    tally.hear(0.0, "a", Told(BASE, 3, 8, 4, 0.0))
+    tally.hear(0.0, "b", Told(BASE, 3, 10**6, 4, 0.0))
+    tally.hear(0.0, "c", Told(bytes([1] * 32), 4, 8, 4, 0.0))
+    assert tally.samples(0.1, BASE, cap=48) == 12 + 48
+    assert tally.ahead(0.1, 3)
+    assert tally.samples(100.0, BASE, cap=48) == 0, "who has told nothing for long is not counted"
+
+
+def test_a_pace_is_measured_at_micro_batches_and_starts_anew_with_each_step() -> None:
+    pace = Pace()
+    for number in range(5):
+        pace.note(0.5 * number, 7, 4 * number)
+    told = pace.told(2.0, BASE, 7)
+    assert (told.samples, told.micro) == (16, 4)
+    assert told.rate == pytest.approx(8.0)
+    assert pace.told(2.0, BASE, 8).samples == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x90", b"x" * 200, bytes([0x96]) + bytes(6)])
+def test_malformed_words_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not a tally"):
+        Told.from_bytes(data)
+    told = Told(BASE, 3, 8, 4, 2.0, 0.5)
+    assert Told.from_bytes(told.to_bytes()) == told
