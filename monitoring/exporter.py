@@ -37,6 +37,7 @@ class PeerExporter:
         languages: tuple[str, ...] = (),
         planned_steps: int | None = None,
         folder: Path | None = None,
+        pages: Mapping[str, Route] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.series = Series(("peer",), run, {"language": languages, "version": (__version__,)})
@@ -46,7 +47,7 @@ class PeerExporter:
         self.gpu: Gpu | None = None
         self.grid_intensity = 0.0
         self._counted_elsewhere: set[tuple[str, str]] = set()
-        self.server = Server(self.routes(), port, host)
+        self.server = Server({**(pages or {}), **self.routes()}, port, host)
         self.series.put("swarm_build_info", 1, version=__version__)
         self.series.put("swarm_start_timestamp_seconds", clock())
         self.series.put("swarm_planned_steps", planned_steps)

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peers.acquaintances import Acquaintances
 from peers.arrival import arrive
 from peers.catch_up import CatchUp, RoundCatchUp
 from peers.certified import CheckpointDonor, StateFetcher
@@ -31,7 +32,9 @@ from swarm.averaging.averager import Averaged
 from swarm.checkpoint import save
 from swarm.errors import INTERRUPTED, NetworkError, ResourceError
 from swarm.identity import Identity
+from swarm.link import Link
 from swarm.model.bloom import starting_vector
+from swarm.network.caps import Caps
 from swarm.network.host import Network
 from swarm.settings import Settings
 from swarm.state import SharedState
@@ -39,9 +42,9 @@ from swarm.state_file import state_to_bytes
 from swarm.update.golden import require_golden
 
 if TYPE_CHECKING:
-    from swarm.link import Link
     from swarm.manifest import SignedManifest
 
+REVIVALS = 5  # times that a daemon which died is started again before the peer gives up
 WAIT_SECONDS = 0.1
 RETRY_SECONDS = 1.0
 LINGER_SECONDS = 10.0
@@ -60,10 +63,12 @@ def run_peer(link: Link, settings: Settings, agree: Callable[[SignedManifest], N
             Network(
                 identity,
                 link.digest,
-                initial_peers=(*link.peers, *settings.initial_peers),
+                initial_peers=(*link.peers, *settings.initial_peers, *Acquaintances(folder / "peers.json").addresses()),
                 listen=settings.listen,
                 announce=settings.announce,
                 client=settings.client,
+                caps=Caps(settings.upload_mbit, settings.download_mbit),
+                revivals=REVIVALS,
                 on_death=leave.now,
             )
         )
@@ -95,19 +100,39 @@ class Peer:
         self.manifest = signed.manifest
         self.folder, self.events, self.leave = folder, events, leave
         self.checkpoints = folder / "checkpoints"
+        self.acquaintances = Acquaintances(folder / "peers.json")
         self.lock = threading.Lock()  # held while the state changes, and while it is copied for a newcomer
         self.resources = ExitStack()
 
     def __enter__(self) -> Peer:
         require_known(self.manifest)
-        self.progress = self.resources.enter_context(Progress(self.network, role="trainer"))
+        addresses = tuple(self.network.addresses())[:8]
+        self.progress = self.resources.enter_context(
+            Progress(self.network, role="trainer", lonely=self.look_for_others)
+        )
+        self.progress.tell(step=0, state="assembling", addresses=addresses)
         self.reporter = self.resources.enter_context(
-            Reporter(self.manifest, self.settings, self.network, self.progress, self.events, self.folder)
+            Reporter(
+                self.signed,
+                self.settings,
+                self.network,
+                self.progress,
+                self.events,
+                self.folder,
+                link=str(Link(self.signed.digest, addresses)),
+            )
         )
         return self
 
     def __exit__(self, *_: object) -> None:
         self.resources.close()
+
+    def look_for_others(self) -> None:
+        """Nobody has been heard of for a while: knock again at the doors that are known."""
+        doors = [*self.network.initial_peers, *self.acquaintances.addresses()]
+        causes = self.network.meet(doors)
+        if causes and all(cause is not None for cause in causes.values()):
+            self.say("Nobody of the swarm answers: training goes on alone, and others are looked for.")
 
     def run(self, wait_for: int) -> bool:
         """Train. True where this peer got as far as it should, False where it was told to leave before."""
@@ -220,6 +245,7 @@ class Peer:
         """The shared update, and a checkpoint where one is due."""
         with self.lock:
             self.state.apply(outcome)
+        self.acquaintances.remember(self.progress.records(), self.network.peer_id)
         if self.state.step % self.manifest.training.checkpoint_every == 0 and self.state.step < self.last_step:
             try:
                 self.save()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from swarm import __version__
@@ -15,15 +16,21 @@ if TYPE_CHECKING:
 KIND = "progress"
 LIFETIME_SECONDS = 30.0
 REPEAT_SECONDS = 3.0  # between two records that say the same
+LONELY_SECONDS = 45.0  # without a record of anybody else, before others are looked for
 SHORTEST_SECONDS = 0.25  # between any two turns: what changes more often is told at the next one
 
 
 class Progress:
-    """Publishes what was told last and reads what others told, from a thread of its own. Use as a context manager."""
+    """Publishes what was told last and reads what others told, from a thread of its own. Use as a context manager.
 
-    def __init__(self, network: Network, role: str) -> None:
+    lonely: called, in that thread, when nobody else has been heard of for a while.
+    """
+
+    def __init__(self, network: Network, role: str, lonely: Callable[[], None] | None = None) -> None:
         self.network = network
         self.role = role
+        self.lonely = lonely
+        self.met = time.monotonic()
         self.values: dict[str, Any] = {}
         self.heard: dict[str, ProgressRecord] = {}
         self.changed = threading.Event()
@@ -65,9 +72,17 @@ class Progress:
             began = time.monotonic()
             try:
                 self._turn()
+                self._look_round(began)
             except NetworkError:
                 self.closed.wait(REPEAT_SECONDS)  # nobody to tell right now; the next turn tries again
             self.closed.wait(max(0.0, SHORTEST_SECONDS - (time.monotonic() - began)))
+
+    def _look_round(self, now: float) -> None:
+        if len(self.heard.keys() - {self.network.peer_id}) > 0:
+            self.met = now
+        elif self.lonely is not None and now - self.met > LONELY_SECONDS:
+            self.met = now
+            self.lonely()
 
     def _turn(self) -> None:
         from swarm.records import ProgressRecord

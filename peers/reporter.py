@@ -8,9 +8,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monitoring.api import peer_routes
 from monitoring.energy import MACHINE_WATTS, Estimate, Meter, Rapl, sources
 from monitoring.exporter import PeerExporter
 from monitoring.gpu import find_gpu, index_of
+from monitoring.view.facts import facts_of
 from peers.standing import Standing
 from swarm.averaging.averager import Averaged
 from swarm.identity import friendly_name
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from peers.work import GradientWork
     from swarm.averaging.averager import Missed
     from swarm.data.batches import Batches
-    from swarm.manifest import Manifest
+    from swarm.manifest import SignedManifest
     from swarm.network.host import Network
     from swarm.settings import Settings
     from swarm.state import SharedState
@@ -43,13 +45,16 @@ class Reporter:
 
     def __init__(
         self,
-        manifest: Manifest,
+        signed: SignedManifest,
         settings: Settings,
         network: Network,
         progress: Progress,
         events: Events,
         folder: Path,
+        *,
+        link: str,
     ) -> None:
+        manifest = signed.manifest
         self.manifest, self.settings, self.network = manifest, settings, network
         self.progress, self.events, self.folder = progress, events, folder
         self.began = time.monotonic()
@@ -64,6 +69,7 @@ class Reporter:
             languages=tuple(sorted(manifest.data.stock)),
             planned_steps=manifest.training.steps,
             folder=folder,
+            pages=peer_routes(facts_of(signed, link), progress.records, network.peer_id),
         )
         self._measure_energy()
         self.standing = Standing(self.exporter, network)
@@ -72,7 +78,8 @@ class Reporter:
         if self.settings.metrics:
             self.exporter.start()
             url = f"{self.exporter.url}/metrics"
-            self.events("metrics", f"Metrics of this peer: {url}", url=url, port=self.exporter.port)
+            words = f"Watch the swarm in a browser: {self.exporter.url}/ (metrics: {url})"
+            self.events("metrics", words, url=url, port=self.exporter.port)
         return self
 
     def _measure_energy(self) -> None:
