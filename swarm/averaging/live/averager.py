@@ -116,7 +116,7 @@ class RoundAverager:
         """Whether a round asks for what is accumulated, or an outcome waits. Cheap; called after each micro-batch."""
         if self._closed or not self.outbox.empty() or self.driver.told_behind:
             return True
-        if not self._call(self.driver.note, step, samples):
+        if not self._call(self.driver.note, time.monotonic(), step, samples):
             return True
         asked = self.driver.asked
         return samples > 0 and asked is not None and asked.round == step + 1

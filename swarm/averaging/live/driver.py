@@ -194,9 +194,9 @@ class Driver:
         roster = self.core.member.roster
         return {ready.message.at.peer for ready in roster.message.readys} if roster is not None else set()
 
-    def note(self, step: int, samples: int) -> None:
-        """From the trainer, after each micro-batch."""
-        self.caller.note(self.loop.time(), step, samples)
+    def note(self, now: float, step: int, samples: int) -> None:
+        """From the trainer, after each micro-batch, at the time it ended: this loop may be late."""
+        self.caller.note(now, step, samples)
         self._turn()
 
     def restored(self, head: bytes) -> None:
