@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ ELSEWHERE = {  # commands that other tests and CI run
     "make test": ".ci/run",
     ". .venv/bin/activate": "tests/test_fresh_clone.py",
 }
+SERVICES = {"seed": "Others join with", "monitor": "Watching"}  # they run until Ctrl+C; what each says when it is up
 
 
 def blocks(language: str) -> list[str]:
@@ -65,32 +67,41 @@ def test_every_command_is_known() -> None:
 
 
 @pytest.mark.real
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_commands_work_as_written(tmp_path: Path) -> None:
     smaller(tmp_path)
     shell = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    seed: subprocess.Popen[str] | None = None
+    services: list[subprocess.Popen[bytes]] = []
     try:
-        for line in commands():
-            if " seed " in line:
-                seed = subprocess.Popen(line.split(), cwd=tmp_path, env=shell, stdout=subprocess.PIPE, text=True)
-                wait_until((tmp_path / "my-run" / "link").is_file, 60, "the seed's link")
+        for number, line in enumerate(commands()):
+            link = tmp_path / "my-run" / "link"
+            line = line.replace("bloomswarm:...", link.read_text(encoding="utf-8").strip() if services else "")
+            if started := next((said for name, said in SERVICES.items() if f" {name} " in line), None):
+                services.append(serve(line, tmp_path, shell, tmp_path / f"{number}.log", started))
                 continue
-            link = (tmp_path / "my-run" / "link").read_text(encoding="utf-8").strip() if seed else ""
-            line = line.replace("bloomswarm:...", link)
             if " join " in line:
                 line += " --yes"  # the README's reader answers the question instead
-            done = subprocess.run(
-                line, shell=True, cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, f"{line}: {done.stderr}"
+            succeed(line, tmp_path, shell)
         for block in blocks("python"):
-            done = subprocess.run(
-                [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stderr
+            succeed(f"{sys.executable} -c {shlex.quote(block)}", tmp_path, shell)
     finally:
-        if seed is not None:
-            seed.send_signal(signal.SIGINT)
-            assert seed.wait(10) == 0
+        ended = [end(service) for service in services]
+    assert ended == [0] * len(SERVICES)
+
+
+def serve(line: str, folder: Path, shell: dict[str, str], log: Path, said: str) -> subprocess.Popen[bytes]:
+    """Start a command that runs until it is interrupted, and wait until it says that it is up."""
+    with log.open("wb") as output:
+        service = subprocess.Popen(shlex.split(line), cwd=folder, env=shell, stdout=output)
+    wait_until(lambda: said in log.read_text(encoding="utf-8"), 60, f"{line} says {said!r}")
+    return service
+
+
+def succeed(line: str, folder: Path, shell: dict[str, str]) -> None:
+    done = subprocess.run(line, shell=True, cwd=folder, env=shell, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{line}: {done.stderr}"
+
+
+def end(service: subprocess.Popen[bytes]) -> int:
+    service.send_signal(signal.SIGINT)
+    return service.wait(20)
