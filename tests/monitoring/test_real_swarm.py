@@ -33,7 +33,6 @@ def algorithm(folder: Path) -> str:
 
 
 @pytest.mark.real
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_every_panel_has_a_series_from_a_real_demo(tmp_path: Path) -> None:
     require("prometheus")
