@@ -26,7 +26,7 @@ from peers.progress import Progress
 from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
-from peers.trainer import Trainer
+from peers.trainer import StepReport, Trainer
 from peers.wiring import averager, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
 from swarm.checkpoint import save
@@ -204,7 +204,7 @@ class Peer:
             averager=self.averager,
             last_step=last,
             catch_up=self.catch_up,
-            report=lambda report: self.reporter.step(report, self.work, self.batches),
+            report=self.report,
             leaving=lambda: bool(self.leave),
         ).run()
 
@@ -227,6 +227,12 @@ class Peer:
             if all(record.step >= self.last_step or record.state == "leaving" for record in live):
                 return
             self.leave.event.wait(WAIT_SECONDS)
+
+    def report(self, report: StepReport) -> None:
+        """After each turn of the trainer's loop."""
+        self.reporter.step(report, self.work, self.batches)
+        if self.manifest.averaging.algorithm == "round":
+            self.reporter.figures(self.averager.figures)
 
     def say(self, words: str) -> None:
         self.events("note", words)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from peers.trainer import StepReport
     from peers.work import GradientWork
     from swarm.averaging.averager import Missed
+    from swarm.averaging.live.figures import Figures
     from swarm.data.batches import Batches
     from swarm.manifest import SignedManifest
     from swarm.network.host import Network
@@ -63,6 +64,8 @@ class Reporter:
         self.samples = 0
         self.tokens: Counter[str] = Counter()
         self.counted: Counter[str] = Counter()  # rejections told to the exporter so far
+        self.refused: Counter[str] = Counter()  # those of the round
+        self.forks = 0
         self.exporter = PeerExporter(
             settings.metrics_port,
             run=network.run_digest,
@@ -145,6 +148,21 @@ class Reporter:
         self._swarm()
         self._tell(report, work, sum(seconds.values()))
         self._say(report, work, sum(seconds.values()))
+
+    def figures(self, figures: Figures) -> None:
+        """What the round counted by itself: agreement of states, residuals, forks, and what it refused."""
+        self.exporter.agreement(figures.agreement)
+        self.exporter.residual_norm(figures.residual_norm)
+        for _ in range(figures.forks - self.forks):
+            self.exporter.forked()
+            self.note(
+                "Half of the swarm has gone: training goes on as a branch, which heals when the others come back."
+            )
+        self.forks = figures.forks
+        refused = figures.rejected()
+        for reason, count in (refused - self.refused).items():
+            self.exporter.rejected(reason, count)
+        self.refused = refused
 
     def _committed(self, report: StepReport, outcome: Averaged) -> None:
         stats = outcome.stats

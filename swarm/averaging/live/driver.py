@@ -241,8 +241,8 @@ class Driver:
     def _note(self, effect: events.Effect) -> None:
         match effect:
             case events.Forked(lineage, round_):
-                self.figures.forks += 1
-                if round_ > 1:
+                if round_ > 1:  # a run's first round has no electorate, and is a fork of genesis by rule
+                    self.figures.forks += 1
                     logger.warning("round %d: no quorum answered; going on as lineage %s", round_, lineage.hex()[:12])
             case events.Diverged(indices):
                 self.figures.agreement = False
