@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from swarm.averaging.simulation.world import World
 
 
+Bytes = tuple[tuple[Store, bytes, int], ...]
+
+
 @dataclass
 class Disk:
     """What survives a crash: the log of commits, and checkpoints of the state with the residuals of that moment."""
@@ -54,7 +57,7 @@ class Machine:
         self.world, self.name = world, name
         self.offset, self.rate = offset, rate
         self.up = self.frozen = self.left = False
-        self.queue: list[Event] = []
+        self.queue: list[tuple[Event, Bytes]] = []
         self.incarnation = 0
         self.alarm = 0
         self.slowness = 0.0
@@ -74,7 +77,7 @@ class Machine:
         """Begin, or begin again with what the disk holds: a new incarnation that remembers no promise."""
         world = self.world
         self.up, self.frozen, self.queue = True, False, []
-        self.incarnation = world.rng.getrandbits(48)
+        self.incarnation = world.incarnation(self)
         self.stores, self.given, self.means = {"part": {}, "mean": {}}, {}, {}
         log = Log(world.genesis, world.policy)
         for commit in self.disk.log:
@@ -119,12 +122,15 @@ class Machine:
     def local(self) -> float:
         return self.offset + self.rate * self.world.now
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event, told: Bytes = ()) -> None:
+        """Step the core; `told`: the bytes that the event tells of, which are stored no earlier."""
         if not self.up:
             return
         if self.frozen:
-            self.queue.append(event)
+            self.queue.append((event, told))
             return
+        for store, digest, value in told:
+            self.stores[store][digest] = value
         for effect in self.core.step(self.local(), event):
             if self.up:
                 self.do(effect)
@@ -132,25 +138,22 @@ class Machine:
     def thaw(self) -> None:
         self.frozen, queue = False, self.queue
         self.queue = []
-        for event in [*queue, Tick()]:
-            self.take(event)
+        for event, told in [*queue, (Tick(), ())]:
+            self.take(event, told)
 
     def receive(self, sender: str, data: bytes, payload: tuple[Store, bytes, int] | None) -> None:
-        held = None
-        if not self.up:
-            return
-        if payload is not None:
-            store, digest, value = payload
-            self.stores[store][digest] = value
-            held = Held(digest, 1.0 + abs(value) / 100)
-        self.take(Received(sender, data, held))
+        if payload is None:
+            self.take(Received(sender, data))
+        else:
+            _, digest, value = payload
+            self.take(Received(sender, data, Held(digest, 1.0 + abs(value) / 100)), (payload,))
 
-    def later(self, seconds: float, event: Event) -> None:
+    def later(self, seconds: float, event: Event, told: Bytes = ()) -> None:
         incarnation = self.incarnation
 
         def arrive() -> None:
             if self.incarnation == incarnation:
-                self.take(event)
+                self.take(event, told)
 
         self.world.at(self.world.now + seconds + self.slowness, arrive)
 
@@ -208,12 +211,12 @@ class Machine:
             given.meant = [rng.randrange(-40, 41) for _ in range(spans)]
             given.sent = [rounded(x + e) for x, e in zip(given.meant, given.owed, strict=True)]
             given.status = ["open"] * spans
-            self.stores["part"].update({digest_of(value): value for value in given.sent})
         self.world.checks.ledger.encoded(self, given)
         self.given[base] = given
         norms = tuple(1.0 + abs(value) / 100 for value in given.sent)
         state = b"".join(digest_of(value)[:8] for value in self.state)
-        self.take(Contribute(base, given.digests(), norms, given.weight, samples, state))
+        parts: Bytes = tuple(("part", digest_of(value), value) for value in given.sent)
+        self.take(Contribute(base, given.digests(), norms, given.weight, samples, state), parts)
 
     def compute(self, effect: Compute) -> None:
         """The weighted mean in integers, plus this reducer's residual, rounded once."""
@@ -227,9 +230,9 @@ class Machine:
         made = Mean(owed, mean, rounded(mean + owed))
         self.means[effect.base, effect.ballot, effect.span] = made
         digest = digest_of(made.sent)
-        self.stores["mean"][digest] = made.sent
         self.world.checks.computed(self, effect, digest)
-        self.later(self.world.cost(), Computed(effect.base, effect.ballot, effect.span, digest))
+        computed = Computed(effect.base, effect.ballot, effect.span, digest)
+        self.later(self.world.cost(), computed, (("mean", digest, made.sent),))
 
     def settle(self, effect: Settle) -> None:
         book, span = self.residuals, effect.span

@@ -119,6 +119,10 @@ class World:
 
     # --- what machines ask -------------------------------------------------------------------------------------------
 
+    def incarnation(self, machine: Machine) -> int:
+        """A new one at every start."""
+        return self.rng.getrandbits(48)
+
     def crypto(self, machine: Machine) -> Crypto:
         name = machine.name
 
