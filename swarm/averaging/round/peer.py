@@ -306,7 +306,9 @@ class Peer:
             case Vote() if host is not None:
                 commit = host.on_vote(now, envelope)
                 if commit is not None:
-                    self.context.send(self.context.audience(self.log.tip, commit.outcome.readys), commit)
+                    audience = self.context.audience(self.log.tip, commit.outcome.readys)
+                    self.context.send(audience, commit)
+                    self.catch_up.have_told(now, audience, at.base)
             case Lack() if host is not None:
                 host.on_lack(sender, message)
 

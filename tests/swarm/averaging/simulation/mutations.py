@@ -99,7 +99,7 @@ def vote_not_binding(patch: pytest.MonkeyPatch) -> None:
 @mutation
 def foreign_residual(patch: pytest.MonkeyPatch) -> None:
     """A reducer takes the residual of its mean although another's mean was chosen."""
-    patch.setattr(Reducer, "chosen", lambda self, outcome, span: not span.void)
+    patch.setattr(Reducer, "chosen", lambda self, outcome, span, digest: not outcome.spans[span].void)
 
 
 @mutation
