@@ -171,7 +171,8 @@ class Machine:
                     self.stores[store].pop(digest, None)
                 checks.released(self, store, digests)
             case Encode(base):
-                world.at(world.now + world.cost() + self.slowness, lambda: self.encode(base, effect.round))
+                incarnation = self.incarnation
+                world.at(world.now + world.cost() + self.slowness, lambda: self.encode(base, incarnation))
             case Compute():
                 self.compute(effect)
             case Settle():
@@ -199,9 +200,9 @@ class Machine:
 
         self.world.at(max(self.world.now, (at - self.offset) / self.rate + 1e-9), ring)
 
-    def encode(self, base: bytes, round: int) -> None:
+    def encode(self, base: bytes, incarnation: int) -> None:
         """Contribute something random, plus what is owed."""
-        if not self.up or self.incarnation != self.core.context.me.incarnation:
+        if not self.up or self.incarnation != incarnation:
             return
         rng, spans = self.world.rng, self.world.policy.spans
         samples = rng.randrange(1, 33) if rng.random() > 0.05 else 0
