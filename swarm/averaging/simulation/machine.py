@@ -33,7 +33,8 @@ from swarm.averaging.round.events import (
     Wake,
 )
 from swarm.averaging.round.log import Log
-from swarm.averaging.round.messages import Commit
+from swarm.averaging.round.messages import Commit, seal
+from swarm.averaging.round.messages import Mean as MeanMessage
 from swarm.averaging.round.peer import Peer
 from swarm.averaging.simulation.arithmetic import Given, Mean, Residuals, digest_of, rounded
 
@@ -46,9 +47,10 @@ Bytes = tuple[tuple[Store, bytes, int], ...]
 
 @dataclass
 class Disk:
-    """What survives a crash: the log of commits, and checkpoints of the state with the residuals of that moment."""
+    """What survives a crash: commits and means of applied rounds, checkpoints with the residuals of that moment."""
 
     log: list[Commit] = field(default_factory=list)
+    means: dict[bytes, int] = field(default_factory=dict)
     saved: dict[bytes, tuple[tuple[int, ...], Residuals]] = field(default_factory=dict)
 
 
@@ -79,10 +81,13 @@ class Machine:
         self.up, self.frozen, self.queue = True, False, []
         self.incarnation = world.incarnation(self)
         self.stores, self.given, self.means = {"part": {}, "mean": {}}, {}, {}
+        heads = [world.genesis.head, *(commit.outcome.head for commit in self.disk.log)]
+        self.head = next(head for head in reversed(self.disk.saved) if head in heads)
+        place = heads.index(self.head)
         log = Log(world.genesis, world.policy)
-        for commit in self.disk.log:
+        for commit in self.disk.log[:place]:
             log.offer(commit, lambda envelope: True)
-        self.head = next(head for head in reversed(self.disk.saved) if log.restored(head))
+        log.restored(self.head)
         self.state, saved = self.disk.saved[self.head]
         world.checks.ledger.restarted(self, saved)
         self.residuals = saved.copy()
@@ -90,6 +95,22 @@ class Machine:
         self.core = Peer(me, world.policy, world.crypto(self), log, world.read)
         world.say(self.name, f"starts as incarnation {self.incarnation % 9973} at round {log.state.round}")
         self.due_in(0.1)
+        self.replay(self.disk.log[place:])
+
+    def replay(self, commits: list[Commit]) -> None:
+        """Go on with the rounds after the checkpoint, if the disk has all their means; else the others tell."""
+        rounds = [[span.digest for span in commit.outcome.spans if not span.void] for commit in commits]
+        wanted = {digest for digests in rounds for digest in digests}
+        means = {digest: value for digest, value in self.disk.means.items() if digest in wanted}
+        self.disk.means = means
+        if len(means) < len(wanted):
+            return
+        for commit, digests in zip(commits, rounds, strict=True):
+            header = commit.at._replace(peer=self.name, incarnation=self.incarnation)
+            self.take(Received(self.name, seal(commit, lambda data: b"").wire))
+            for digest in digests:
+                wire = seal(MeanMessage(header, 0, digest), lambda data: b"").wire
+                self.receive(self.name, wire, ("mean", digest, means[digest]))
 
     def crash(self) -> None:
         self.world.say(self.name, "crashes")
@@ -169,6 +190,8 @@ class Machine:
             case Release(store, digests):
                 for digest in digests:
                     self.stores[store].pop(digest, None)
+                    if store == "mean":
+                        self.disk.means.pop(digest, None)
                 checks.released(self, store, digests)
             case Encode(base):
                 incarnation = self.incarnation
@@ -270,10 +293,11 @@ class Machine:
         self.due_in((self.world.think + self.world.rng.uniform(0, 0.05)) / self.rate)
 
     def save(self) -> None:
-        """A checkpoint: state, residuals and the log up to this state, together."""
+        """The round, and every so often a checkpoint: state and residuals, together."""
         log = self.core.log
+        self.disk.log = [entry.commit for entry in log.chain[: log.applied + 1] if entry.commit is not None]
+        self.disk.means = dict(self.stores["mean"])
         if log.state.round % self.world.save_every == 0:
-            self.disk.log = [entry.commit for entry in log.chain[: log.applied + 1] if entry.commit is not None]
             self.disk.saved.pop(self.head, None)
             self.disk.saved[self.head] = (self.state, self.residuals.copy())
 

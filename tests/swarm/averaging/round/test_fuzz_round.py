@@ -111,7 +111,8 @@ def damaged(rng: random.Random, value: Any) -> Any:
         return value[:-1] + bytes([value[-1] ^ 1])
     if type(value) is int and rng.random() < 0.5:
         return (value + rng.choice((-1, 1))) % 2**64
-    return rng.choice(ODD)
+    alike = [odd for odd in ODD if type(odd) is type(value)]
+    return rng.choice(alike if alike and rng.random() < 0.7 else ODD)
 
 
 def signed(body: Any) -> list[bytes]:
@@ -126,7 +127,7 @@ def wire(rng: random.Random) -> bytes:
     """A recorded message, as it was, damaged inside, damaged outside, or not one at all."""
     envelope = rng.choice(recorded()[0])
     kind = rng.randrange(10)
-    if kind == 0:
+    if kind < 3:
         return envelope.wire
     if kind < 8:
         body = msgpack.unpackb(envelope.body)
@@ -170,7 +171,7 @@ class Victim:
 
     def anything(self, kind: int) -> None:
         rng = self.rng
-        self.now += rng.choice((0.0, 0.01, 0.3, 5.0))
+        self.now += rng.choice((0.0, 0.0, 0.01, 0.1, 0.3, 5.0))
         names = (*NAMES, *STRANGERS)
         if kind < 8:
             data = wire(rng)
