@@ -65,32 +65,34 @@ class Arithmetic:
 
     # --- the sender --------------------------------------------------------------------------------------------------
 
-    def encode(self, vector: np.ndarray) -> Given:
+    def encode(self, vector: np.ndarray) -> tuple[Given, list[Frame]]:
         """Encode every span with its residual. NonFiniteError, counted from the vector's start, leaves all as it was.
 
-        The vector must stay as it is until the outcome is settled.
+        The frames go into the store with their event, not before (`round.events`). The vector must stay as it is until
+        the outcome is settled.
         """
-        digests, norms, quality = [], [], Quality()
+        digests: list[bytes] = []
+        frames: list[Frame] = []
+        norms, quality = [], Quality()
         try:
             for span, place in enumerate(self.terms.spans):
                 encoded = encode_with_feedback(self.terms.codec, vector[place], self.sent[span])
                 self.trials[span] = Trial(encoded.frame, vector[place])
                 self.sent.replace(span, encoded)
                 digests.append(hashlib.sha256(encoded.frame).digest())
-                self.parts.put(digests[-1], encoded.frame)
+                frames.append(encoded.frame)
                 norms.append(norm(encoded.quality))
                 quality += encoded.quality
         except Exception as error:
-            self.parts.release(digests)
             for span in list(self.trials):
                 self.sent.put_back(span, self.trials.pop(span))
             raise shifted(error, self.terms.spans[len(digests)].start) from None
-        return Given(tuple(digests), tuple(norms), quality)
+        return Given(tuple(digests), tuple(norms), quality), frames
 
     # --- the reducer -------------------------------------------------------------------------------------------------
 
-    def reduce(self, work: Compute) -> bytes | None:
-        """Average these parts and encode once; the digest of the mean, or None where the round is over already."""
+    def reduce(self, work: Compute) -> tuple[bytes, Frame] | None:
+        """Average these parts and encode once; the mean and its digest, or None where the round is over already."""
         frames = [(frame, weight) for digest, weight in work.parts if (frame := self.parts.get(digest)) is not None]
         if len(frames) != len(work.parts):
             return None
@@ -99,9 +101,7 @@ class Arithmetic:
         encoded = self._reduce(work.span, frames)
         self.owed.replace(work.span, encoded)
         state.last, state.trials[key] = key, (frames, encoded.frame)
-        digest = hashlib.sha256(encoded.frame).digest()
-        self.means.put(digest, encoded.frame)
-        return digest
+        return hashlib.sha256(encoded.frame).digest(), encoded.frame
 
     def _reduce(self, span: int, frames: list[tuple[Frame, float]]) -> Encoded:
         terms, total = self.terms, math.fsum(weight for _, weight in frames)

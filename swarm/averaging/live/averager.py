@@ -18,7 +18,8 @@ from swarm.averaging.averager import Outcome as Result
 from swarm.averaging.codec import NonFiniteError
 from swarm.averaging.encoded_mean import EncodedMean
 from swarm.averaging.live.caller import Alive, Caller
-from swarm.averaging.live.driver import Behind, Broken, Certified, Delivery, Driver, Offer
+from swarm.averaging.live.delivery import Behind, Broken, Certified, Delivery, Offer
+from swarm.averaging.live.driver import Driver
 from swarm.averaging.live.figures import Figures
 from swarm.averaging.live.links import PURPOSE
 from swarm.averaging.live.positions import CertifiedState, certified_states

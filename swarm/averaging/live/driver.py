@@ -12,65 +12,28 @@ import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from swarm.averaging.averager import Contribution
 from swarm.averaging.live.arithmetic import Arithmetic, Given
 from swarm.averaging.live.caller import Caller
+from swarm.averaging.live.delivery import Behind, Broken, Certified, Delivery, Offer
 from swarm.averaging.live.figures import Figures
 from swarm.averaging.live.inbound import MESSAGE, TALLY, Inbound
 from swarm.averaging.live.journal import Journal
 from swarm.averaging.live.links import Bytes, Links, Opener
-from swarm.averaging.live.store import Store
+from swarm.averaging.live.store import Frame, Store
 from swarm.averaging.live.tally import Told
 from swarm.averaging.live.terms import Terms
 from swarm.averaging.round import events
-from swarm.averaging.round.certificate import Position
 from swarm.averaging.round.messages import Outcome
 from swarm.averaging.round.peer import Peer
 
 TURN_SECONDS = 0.05
 QUIET_SECONDS = 1.0  # when the log has not grown for so long, it has been followed to its end
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Certified:
-    """An outcome for the trainer, and the position after it. given: this peer's encoding, if it took part."""
-
-    outcome: Outcome
-    position: Position
-    included: bool
-    given: Given | None
-
-
-@dataclass(frozen=True)
-class Behind:
-    """The shared state must be fetched."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Broken:
-    """This peer's own contribution cannot be encoded."""
-
-    error: BaseException
-
-
-Delivery = Certified | Behind | Broken
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What the trainer gives to the round of `step`; `state()` are the digests of the state due in it."""
-
-    step: int
-    contribution: Contribution
-    state: Callable[[], bytes]
+Encoding = tuple[events.Contribute, Given | None, list[Frame], BaseException | None]
 
 
 class Driver:
@@ -299,23 +262,23 @@ class Driver:
         self.asked = self.offered = None
         self._run(partial(self._contribution, asked.base, offer), self._contribute)
 
-    def _contribution(self, base: bytes, offer: Offer) -> tuple[events.Contribute, Given | None, BaseException | None]:
+    def _contribution(self, base: bytes, offer: Offer) -> Encoding:
         """In the arithmetic's thread. A contribution that cannot be encoded is none."""
         gift, state = offer.contribution, self.executor.submit(offer.state)
         if gift.samples == 0 or gift.weight <= 0:
-            return events.Contribute(base, samples=0, state=state.result()), None, None
+            return events.Contribute(base, samples=0, state=state.result()), None, [], None
         try:
-            given = self.arithmetic.encode(gift.vector)
-        except (
-            Exception
-        ) as error:  # a value that is not finite, or a bug of ours: the trainer is told, the others go on
-            return events.Contribute(base, state=state.result()), None, error
+            given, frames = self.arithmetic.encode(gift.vector)
+        except Exception as error:  # a value that is not finite, or our bug: the trainer is told, the others go on
+            return events.Contribute(base, state=state.result()), None, [], error
         told = events.Contribute(base, given.digests, given.norms, float(gift.weight), gift.samples, state.result())
-        return told, given, None
+        return told, given, frames, None
 
-    def _contribute(self, result: tuple[events.Contribute, Given | None, BaseException | None]) -> None:
-        told, given, error = result
+    def _contribute(self, result: Encoding) -> None:
+        told, given, frames, error = result
         if given is not None:
+            for digest, frame in zip(given.digests, frames, strict=True):
+                self.parts.put(digest, frame)
             self.given = (told.base, given)
             self.figures.residual_norm = math.sqrt(given.quality.squared_error)
         self.figures.ready_at = self.loop.time()
@@ -323,11 +286,12 @@ class Driver:
         if error is not None:
             self.deliver(Broken(error))
 
-    def _computed(self, work: events.Compute, digest: bytes | None) -> None:
+    def _computed(self, work: events.Compute, made: tuple[bytes, Frame] | None) -> None:
         if work.base != self.core.log.tip.head:
             self._run(partial(self.arithmetic.forget, work))
-        if digest is not None:
-            self.feed(events.Computed(work.base, work.ballot, work.span, digest))
+        if made is not None:
+            self.means.put(*made)
+            self.feed(events.Computed(work.base, work.ballot, work.span, made[0]))
 
     # --- outcomes ----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 
 from swarm.averaging.round.certificate import CommitError, Position
 from swarm.averaging.round.context import Context
@@ -75,9 +76,13 @@ class CatchUp:
     def remind(self, now: float, peer: str, base: bytes) -> None:
         """Tell a peer that still works on an old round how it ended; not for every message of it."""
         if now >= self.told.get((peer, base), -math.inf):
-            self.told = {key: at for key, at in self.told.items() if at > now}
-            self.told[peer, base] = now + self.context.policy.fetch_seconds / 4
+            self.have_told(now, [peer], base)
             self.tell(peer, (base,))
+
+    def have_told(self, now: float, peers: Iterable[str], base: bytes) -> None:
+        """They may not have read it yet; what they said meanwhile needs no answer."""
+        self.told = {key: at for key, at in self.told.items() if at > now}
+        self.told.update(((peer, base), now + self.context.policy.fetch_seconds / 4) for peer in peers)
 
     def tell(self, peer: str, heads: tuple[bytes, ...]) -> None:
         """Commits that follow the newest of `heads` that this log knows."""

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
-from swarm.averaging.round.certificate import Position
+from swarm.averaging.round.certificate import Position, outcome_fault
 from swarm.averaging.round.events import Count, Effect, Proof, Release, Send, Store
 from swarm.averaging.round.messages import DOMAIN, Ballot, Envelope, Header, Message, Outcome, Ready, seal, sha256
 from swarm.averaging.round.policy import Policy
@@ -52,6 +52,7 @@ class Context:
     owners: tuple[str, ...] = ()  # who reduced each span in the last round
     _verified: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     _said: dict[tuple[object, ...], Envelope] = field(default_factory=dict)
+    _said_bytes: int = 0
     _proofs: int = 0
 
     def emit(self, effect: Effect) -> None:
@@ -92,9 +93,12 @@ class Context:
         """Has its peer signed something else for this place? Then both are kept as proof."""
         at = envelope.message.at
         key = (type(envelope.message), at.peer, at.incarnation, at.base, at.ballot, *place)
-        if len(self._said) > 65_536:
+        first = self._said.get(key)
+        if first is None:
+            if self._said_bytes + len(envelope.body) <= self.policy.said_bytes:
+                self._said[key] = envelope
+                self._said_bytes += len(envelope.body)
             return False
-        first = self._said.setdefault(key, envelope)
         if first.body == envelope.body:
             return False
         self.count("equivocation")
@@ -103,9 +107,16 @@ class Context:
             self.emit(Proof(at.peer, first, envelope))
         return True
 
+    def remember(self, position: Position, outcome: Outcome) -> None:
+        """Keep a proposed outcome: if its host dies, this peer may have to propose it again."""
+        room = len(self.outcomes) < self.policy.proofs and outcome.digest not in self.outcomes
+        if room and outcome_fault(position, outcome, self.policy, self.verify) is None:
+            self.outcomes[outcome.digest] = outcome
+
     def new_round(self) -> None:
         """Forget what only mattered for the round that was decided."""
         self._said.clear()
+        self._said_bytes = 0
         self.suspects.clear()
         self.outcomes.clear()
 

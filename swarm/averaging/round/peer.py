@@ -82,6 +82,7 @@ class Peer:
         self.streamed.clear()
         self.host = None
         self.context.lagging = bool(self.log.behind) or self.catch_up.restoring
+        self.context.leaving &= position.seats.keys()  # whoever comes back later is welcome
         for seat in position.electorate:
             self.context.visitors.pop(seat.peer, None)
         if position.head in self.catch_up.open:
@@ -260,7 +261,8 @@ class Peer:
             case Mean():
                 self.on_mean(now, sender, message, held)
             case Bye():
-                self.context.leaving.add(sender)
+                if sender in self.context.audience(self.log.tip):
+                    self.context.leaving.add(sender)
                 self.lose(now, sender)
             case _ if message.at.base == self.log.tip.head:
                 self.current(now, sender, envelope, held)
@@ -300,13 +302,14 @@ class Peer:
             case Reduced() if host is not None:
                 host.on_reduced(now, envelope)
             case Propose():
-                if len(self.context.outcomes) < self.context.policy.proofs:
-                    self.context.outcomes.setdefault(message.outcome.digest, message.outcome)
+                self.context.remember(self.log.tip, message.outcome)
                 member.on_propose(now, envelope)
             case Vote() if host is not None:
                 commit = host.on_vote(now, envelope)
                 if commit is not None:
-                    self.context.send(self.context.audience(self.log.tip, commit.outcome.readys), commit)
+                    audience = self.context.audience(self.log.tip, commit.outcome.readys)
+                    self.context.send(audience, commit)
+                    self.catch_up.have_told(now, audience, at.base)
             case Lack() if host is not None:
                 host.on_lack(sender, message)
 

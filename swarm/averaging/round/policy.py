@@ -43,6 +43,7 @@ class Policy:
     commits_a_reply: int = 16
     fetch_seconds: float = 0.5  # between two questions to the same peer
     early_parts: int = 65_536  # parts held before their roster is known
+    said_bytes: int = 2**26  # signed messages of a round kept to notice contradictions
     visitors: int = 256
     proofs: int = 64
 

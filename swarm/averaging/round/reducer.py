@@ -23,7 +23,6 @@ from swarm.averaging.round.messages import (
     Part,
     Reduced,
     Roster,
-    SpanOutcome,
 )
 from swarm.averaging.round.policy import Gathering, effective_weights
 
@@ -45,7 +44,7 @@ class Reducer:
         self.parts: dict[tuple[int, str], tuple[Part, float]] = {}  # (span, sender) -> (part, norm)
         self.roster: Roster | None = None
         self.tasks: dict[int, Task] = {}
-        self.computed: list[tuple[Ballot, int]] = []
+        self.computed: list[tuple[Ballot, int, bytes]] = []
 
     def on_roster(self, now: float, roster: Roster) -> None:
         """Start collecting the spans that are mine in this ballot; what came early counts."""
@@ -169,7 +168,7 @@ class Reducer:
 
     def on_computed(self, event: Computed) -> None:
         task = self.tasks.get(event.span)
-        self.computed.append((event.ballot, event.span))
+        self.computed.append((event.ballot, event.span, event.digest))
         if self.roster is None or task is None or self.roster.at.ballot != event.ballot:
             self.context.refuse_mean(event.digest)
             return
@@ -185,16 +184,17 @@ class Reducer:
     def settle(self, outcome: Outcome | None) -> None:
         """Adopt the residual of what was chosen and is mine, keep the others, drop those unpaid for too long."""
         base, number = self.position.head, self.position.round + 1
-        for ballot, span in self.computed:
-            mine = outcome is not None and ballot == outcome.ballot and self.chosen(outcome, outcome.spans[span])
+        paid = set()
+        for ballot, span, digest in self.computed:
+            mine = outcome is not None and ballot == outcome.ballot and self.chosen(outcome, span, digest)
             if mine:
                 self.owed[span] = number
+                paid.add(span)
             self.context.emit(Settle("reducer", "adopt" if mine else "keep", span, base, ballot))
-        own = {span for ballot, span in self.computed if outcome is not None and ballot == outcome.ballot}
         if outcome is not None:
-            for span in self.forgotten(outcome, own):
+            for span in self.forgotten(outcome, paid):
                 self.context.emit(Settle("reducer", "reset", span, base))
-        for span in [s for s, paid in self.owed.items() if number - paid >= self.context.policy.residual_rounds]:
+        for span in [s for s, last in self.owed.items() if number - last >= self.context.policy.residual_rounds]:
             del self.owed[span]
             self.context.emit(Settle("reducer", "drop", span, base))
         self.computed.clear()
@@ -202,11 +202,12 @@ class Reducer:
         self.context.drop_parts([part.digest for part, _ in self.parts.values()])
         self.parts.clear()
 
-    def forgotten(self, outcome: Outcome, own: set[int]) -> list[int]:
+    def forgotten(self, outcome: Outcome, paid: set[int]) -> list[int]:
         """Spans whose chosen mean this peer made before a restart, so that their residual is lost."""
         me, spans = self.context.me.peer, enumerate(outcome.spans)
-        return [s for s, span in spans if not span.void and s not in own and outcome.roster[span.reducer] == me]
+        return [s for s, span in spans if not span.void and s not in paid and outcome.roster[span.reducer] == me]
 
-    def chosen(self, outcome: Outcome, span: SpanOutcome) -> bool:
-        ready = outcome.readys[span.reducer].message.at
-        return not span.void and (ready.peer, ready.incarnation) == (self.context.me.peer, self.context.me.incarnation)
+    def chosen(self, outcome: Outcome, span: int, digest: bytes) -> bool:
+        """Is this the mean that was chosen? One that has restarted may still reduce for its seat of before."""
+        result = outcome.spans[span]
+        return result.digest == digest and outcome.roster[result.reducer] == self.context.me.peer

@@ -33,7 +33,8 @@ from swarm.averaging.round.events import (
     Wake,
 )
 from swarm.averaging.round.log import Log
-from swarm.averaging.round.messages import Commit
+from swarm.averaging.round.messages import Commit, seal
+from swarm.averaging.round.messages import Mean as MeanMessage
 from swarm.averaging.round.peer import Peer
 from swarm.averaging.simulation.arithmetic import Given, Mean, Residuals, digest_of, rounded
 
@@ -41,11 +42,15 @@ if TYPE_CHECKING:
     from swarm.averaging.simulation.world import World
 
 
+Bytes = tuple[tuple[Store, bytes, int], ...]
+
+
 @dataclass
 class Disk:
-    """What survives a crash: the log of commits, and checkpoints of the state with the residuals of that moment."""
+    """What survives a crash: commits and means of applied rounds, checkpoints with the residuals of that moment."""
 
     log: list[Commit] = field(default_factory=list)
+    means: dict[bytes, int] = field(default_factory=dict)
     saved: dict[bytes, tuple[tuple[int, ...], Residuals]] = field(default_factory=dict)
 
 
@@ -54,7 +59,7 @@ class Machine:
         self.world, self.name = world, name
         self.offset, self.rate = offset, rate
         self.up = self.frozen = self.left = False
-        self.queue: list[Event] = []
+        self.queue: list[tuple[Event, Bytes]] = []
         self.incarnation = 0
         self.alarm = 0
         self.slowness = 0.0
@@ -74,12 +79,15 @@ class Machine:
         """Begin, or begin again with what the disk holds: a new incarnation that remembers no promise."""
         world = self.world
         self.up, self.frozen, self.queue = True, False, []
-        self.incarnation = world.rng.getrandbits(48)
+        self.incarnation = world.incarnation(self)
         self.stores, self.given, self.means = {"part": {}, "mean": {}}, {}, {}
+        heads = [world.genesis.head, *(commit.outcome.head for commit in self.disk.log)]
+        self.head = next(head for head in reversed(self.disk.saved) if head in heads)
+        place = heads.index(self.head)
         log = Log(world.genesis, world.policy)
-        for commit in self.disk.log:
+        for commit in self.disk.log[:place]:
             log.offer(commit, lambda envelope: True)
-        self.head = next(head for head in reversed(self.disk.saved) if log.restored(head))
+        log.restored(self.head)
         self.state, saved = self.disk.saved[self.head]
         world.checks.ledger.restarted(self, saved)
         self.residuals = saved.copy()
@@ -87,6 +95,22 @@ class Machine:
         self.core = Peer(me, world.policy, world.crypto(self), log, world.read)
         world.say(self.name, f"starts as incarnation {self.incarnation % 9973} at round {log.state.round}")
         self.due_in(0.1)
+        self.replay(self.disk.log[place:])
+
+    def replay(self, commits: list[Commit]) -> None:
+        """Go on with the rounds after the checkpoint, if the disk has all their means; else the others tell."""
+        rounds = [[span.digest for span in commit.outcome.spans if not span.void] for commit in commits]
+        wanted = {digest for digests in rounds for digest in digests}
+        means = {digest: value for digest, value in self.disk.means.items() if digest in wanted}
+        self.disk.means = means
+        if len(means) < len(wanted):
+            return
+        for commit, digests in zip(commits, rounds, strict=True):
+            header = commit.at._replace(peer=self.name, incarnation=self.incarnation)
+            self.take(Received(self.name, seal(commit, lambda data: b"").wire))
+            for digest in digests:
+                wire = seal(MeanMessage(header, 0, digest), lambda data: b"").wire
+                self.receive(self.name, wire, ("mean", digest, means[digest]))
 
     def crash(self) -> None:
         self.world.say(self.name, "crashes")
@@ -119,12 +143,15 @@ class Machine:
     def local(self) -> float:
         return self.offset + self.rate * self.world.now
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event, told: Bytes = ()) -> None:
+        """Step the core; `told`: the bytes that the event tells of, which are stored no earlier."""
         if not self.up:
             return
         if self.frozen:
-            self.queue.append(event)
+            self.queue.append((event, told))
             return
+        for store, digest, value in told:
+            self.stores[store][digest] = value
         for effect in self.core.step(self.local(), event):
             if self.up:
                 self.do(effect)
@@ -132,25 +159,22 @@ class Machine:
     def thaw(self) -> None:
         self.frozen, queue = False, self.queue
         self.queue = []
-        for event in [*queue, Tick()]:
-            self.take(event)
+        for event, told in [*queue, (Tick(), ())]:
+            self.take(event, told)
 
     def receive(self, sender: str, data: bytes, payload: tuple[Store, bytes, int] | None) -> None:
-        held = None
-        if not self.up:
-            return
-        if payload is not None:
-            store, digest, value = payload
-            self.stores[store][digest] = value
-            held = Held(digest, 1.0 + abs(value) / 100)
-        self.take(Received(sender, data, held))
+        if payload is None:
+            self.take(Received(sender, data))
+        else:
+            _, digest, value = payload
+            self.take(Received(sender, data, Held(digest, 1.0 + abs(value) / 100)), (payload,))
 
-    def later(self, seconds: float, event: Event) -> None:
+    def later(self, seconds: float, event: Event, told: Bytes = ()) -> None:
         incarnation = self.incarnation
 
         def arrive() -> None:
             if self.incarnation == incarnation:
-                self.take(event)
+                self.take(event, told)
 
         self.world.at(self.world.now + seconds + self.slowness, arrive)
 
@@ -166,9 +190,12 @@ class Machine:
             case Release(store, digests):
                 for digest in digests:
                     self.stores[store].pop(digest, None)
+                    if store == "mean":
+                        self.disk.means.pop(digest, None)
                 checks.released(self, store, digests)
             case Encode(base):
-                world.at(world.now + world.cost() + self.slowness, lambda: self.encode(base, effect.round))
+                incarnation = self.incarnation
+                world.at(world.now + world.cost() + self.slowness, lambda: self.encode(base, incarnation))
             case Compute():
                 self.compute(effect)
             case Settle():
@@ -196,9 +223,9 @@ class Machine:
 
         self.world.at(max(self.world.now, (at - self.offset) / self.rate + 1e-9), ring)
 
-    def encode(self, base: bytes, round: int) -> None:
+    def encode(self, base: bytes, incarnation: int) -> None:
         """Contribute something random, plus what is owed."""
-        if not self.up or self.incarnation != self.core.context.me.incarnation:
+        if not self.up or self.incarnation != incarnation:
             return
         rng, spans = self.world.rng, self.world.policy.spans
         samples = rng.randrange(1, 33) if rng.random() > 0.05 else 0
@@ -208,12 +235,12 @@ class Machine:
             given.meant = [rng.randrange(-40, 41) for _ in range(spans)]
             given.sent = [rounded(x + e) for x, e in zip(given.meant, given.owed, strict=True)]
             given.status = ["open"] * spans
-            self.stores["part"].update({digest_of(value): value for value in given.sent})
         self.world.checks.ledger.encoded(self, given)
         self.given[base] = given
         norms = tuple(1.0 + abs(value) / 100 for value in given.sent)
         state = b"".join(digest_of(value)[:8] for value in self.state)
-        self.take(Contribute(base, given.digests(), norms, given.weight, samples, state))
+        parts: Bytes = tuple(("part", digest_of(value), value) for value in given.sent)
+        self.take(Contribute(base, given.digests(), norms, given.weight, samples, state), parts)
 
     def compute(self, effect: Compute) -> None:
         """The weighted mean in integers, plus this reducer's residual, rounded once."""
@@ -227,9 +254,9 @@ class Machine:
         made = Mean(owed, mean, rounded(mean + owed))
         self.means[effect.base, effect.ballot, effect.span] = made
         digest = digest_of(made.sent)
-        self.stores["mean"][digest] = made.sent
         self.world.checks.computed(self, effect, digest)
-        self.later(self.world.cost(), Computed(effect.base, effect.ballot, effect.span, digest))
+        computed = Computed(effect.base, effect.ballot, effect.span, digest)
+        self.later(self.world.cost(), computed, (("mean", digest, made.sent),))
 
     def settle(self, effect: Settle) -> None:
         book, span = self.residuals, effect.span
@@ -266,10 +293,11 @@ class Machine:
         self.due_in((self.world.think + self.world.rng.uniform(0, 0.05)) / self.rate)
 
     def save(self) -> None:
-        """A checkpoint: state, residuals and the log up to this state, together."""
+        """The round, and every so often a checkpoint: state and residuals, together."""
         log = self.core.log
+        self.disk.log = [entry.commit for entry in log.chain[: log.applied + 1] if entry.commit is not None]
+        self.disk.means = dict(self.stores["mean"])
         if log.state.round % self.world.save_every == 0:
-            self.disk.log = [entry.commit for entry in log.chain[: log.applied + 1] if entry.commit is not None]
             self.disk.saved.pop(self.head, None)
             self.disk.saved[self.head] = (self.state, self.residuals.copy())
 

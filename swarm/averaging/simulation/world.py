@@ -37,7 +37,7 @@ def read(data: bytes) -> Envelope | MessageError:
 
 
 @lru_cache(8192)
-def _tag(peer: str, data: bytes) -> bytes:
+def tag(peer: str, data: bytes) -> bytes:
     return hashlib.blake2b(data, key=peer.encode(), digest_size=16).digest()
 
 
@@ -119,17 +119,21 @@ class World:
 
     # --- what machines ask -------------------------------------------------------------------------------------------
 
+    def incarnation(self, machine: Machine) -> int:
+        """A new one at every start."""
+        return self.rng.getrandbits(48)
+
     def crypto(self, machine: Machine) -> Crypto:
         name = machine.name
 
         def sign(data: bytes) -> bytes:
-            signature = _tag(name, data)
+            signature = tag(name, data)
             envelope = read(pack((data[len(DOMAIN) :], signature)))
             assert isinstance(envelope, Envelope)
             self.checks.signed(machine, envelope)
             return signature
 
-        return Crypto(sign, lambda peer, data, signature: signature == _tag(peer, data))
+        return Crypto(sign, lambda peer, data, signature: signature == tag(peer, data))
 
     @staticmethod
     def read(data: bytes) -> Envelope:
@@ -231,7 +235,7 @@ class World:
 
     def forge(self, name: str, message: Message) -> bytes:
         """A message that the named peer signs without its core knowing."""
-        return seal(message, lambda data: _tag(name, data)).wire
+        return seal(message, lambda data: tag(name, data)).wire
 
     # --- handles for faults ------------------------------------------------------------------------------------------
 

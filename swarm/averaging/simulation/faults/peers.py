@@ -158,6 +158,31 @@ def late_host(world: World) -> None:
 
 
 @fault
+def late_reducer(world: World) -> None:
+    """A reducer stands still with its spans, and goes on when others have been given them."""
+
+    def act(machine: Machine, to: str, envelope: Envelope) -> bool:
+        roster = envelope.message
+        assert isinstance(roster, Roster)
+        reducers = [roster.readys[index].message.at.peer for index in roster.reducers]
+        late = world.rng.choice([name for name in reducers if name != machine.name] or reducers)
+        when = world.now + world.latency * world.rng.uniform(1.0, 2.5)
+        world.at(when, lambda: world.freeze("late_reducer", late, 8.0))
+
+        def reassigned(other: Machine, to: str, envelope: Envelope) -> bool:
+            message = envelope.message
+            if isinstance(message, Roster) and message.at.base == roster.at.base and message.attempt > 0:
+                world.traps.remove(reassigned)
+                world.at(world.now + world.rng.uniform(0, 0.3), world.machines[late].thaw)
+            return False
+
+        world.traps.append(reassigned)
+        return False
+
+    when_sent(world, (Roster,), act)
+
+
+@fault
 def freeze(world: World) -> None:
     """A process stands still for a while."""
     name = world.rng.choice(world.names)
