@@ -36,7 +36,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow" tests/test_layering.py tests/docs
+	$(BIN)/python -m pytest -q -m "not slow and not real" tests/test_layering.py tests/docs
 
 format: install
 	$(BIN)/ruff format .
