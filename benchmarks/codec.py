@@ -27,16 +27,11 @@ def main(argv: Sequence[str] | None = None) -> dict:
     import torch
 
     from benchmarks.gradients import flat, snapshots
-    from swarm.averaging.codec import codec_named
 
     torch.set_num_threads(options.threads)
-    codec = codec_named(options.codec)
+    codec = _codec(options.codec)
     grads = snapshots(options.steps, seed=options.seed)
     errors = _errors(codec, grads)
-    if options.candidates:
-        from benchmarks.codec_candidates import table
-
-        print(table(grads))
     result = {"codec": codec.label, "threads": options.threads} | errors
     import numpy as np
 
@@ -45,6 +40,20 @@ def main(argv: Sequence[str] | None = None) -> dict:
     print(f"goals for int8-block@1: {goals} at most for error, at least for speed")
     print(json.dumps(result))
     return result
+
+
+def _codec(name: str):
+    """A registered codec by its label, or one's own as module:Class (docs/extending.md)."""
+    import importlib
+    import sys
+
+    from swarm.averaging.codec import codec_named
+
+    module, colon, kind = name.partition(":")
+    if not colon:
+        return codec_named(name)
+    sys.path.insert(0, os.getcwd())
+    return getattr(importlib.import_module(module), kind)()
 
 
 def _errors(codec, grads: dict) -> dict:
@@ -158,12 +167,11 @@ def _hivemind_decode(parts):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.codec", description=__doc__.split("\n")[0])
-    parser.add_argument("--codec", default="int8-block@1", help="name@version of a registered codec")
+    parser.add_argument("--codec", default="int8-block@1", help="name@version of a registered codec, or module:Class")
     parser.add_argument("--threads", type=int, default=1, help="for both sides (default 1)")
     parser.add_argument("--repeat", type=int, default=15, help="turns (default 15)")
     parser.add_argument("--steps", type=int, default=60, help="training steps before the last gradient (default 60)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--candidates", action="store_true", help="also the errors of maps and blocks not chosen")
     return parser
 
 
