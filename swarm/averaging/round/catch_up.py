@@ -67,9 +67,13 @@ class CatchUp:
             self.wanted.add(peer)
             return
         self.wanted.discard(peer)
-        self.asked[peer] = now + self.context.policy.fetch_seconds
-        if len(self.asked) > 4 * self.context.policy.visitors:
+        crowd = 4 * self.context.policy.visitors
+        if len(self.asked) >= crowd:
             self.asked = {name: at for name, at in self.asked.items() if at > now}
+        if len(self.asked) >= crowd and peer not in self.log.tip.seats:
+            self.context.count("crowded")
+            return
+        self.asked[peer] = now + self.context.policy.fetch_seconds
         header = self.context.header(self.log.tip, NOBODY)
         self.context.send([peer], Fetch(header, heads=self.log.locator()))
 

@@ -261,7 +261,8 @@ class Peer:
             case Mean():
                 self.on_mean(now, sender, message, held)
             case Bye():
-                if sender in self.context.audience(self.log.tip):
+                self.context.visitors.pop(sender, None)
+                if sender in self.log.tip.seats or sender in self.context.expected:
                     self.context.leaving.add(sender)
                 self.lose(now, sender)
             case _ if message.at.base == self.log.tip.head:

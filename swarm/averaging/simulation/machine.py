@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from swarm.averaging.round.certificate import Position
@@ -25,7 +24,6 @@ from swarm.averaging.round.events import (
     Received,
     Release,
     Restore,
-    Restored,
     Send,
     Settle,
     Store,
@@ -33,25 +31,15 @@ from swarm.averaging.round.events import (
     Wake,
 )
 from swarm.averaging.round.log import Log
-from swarm.averaging.round.messages import Commit, seal
-from swarm.averaging.round.messages import Mean as MeanMessage
 from swarm.averaging.round.peer import Peer
 from swarm.averaging.simulation.arithmetic import Given, Mean, Residuals, digest_of, rounded
+from swarm.averaging.simulation.recovery import Disk, replay, restore
 
 if TYPE_CHECKING:
     from swarm.averaging.simulation.world import World
 
 
 Bytes = tuple[tuple[Store, bytes, int], ...]
-
-
-@dataclass
-class Disk:
-    """What survives a crash: commits and means of applied rounds, checkpoints with the residuals of that moment."""
-
-    log: list[Commit] = field(default_factory=list)
-    means: dict[bytes, int] = field(default_factory=dict)
-    saved: dict[bytes, tuple[tuple[int, ...], Residuals]] = field(default_factory=dict)
 
 
 class Machine:
@@ -95,22 +83,7 @@ class Machine:
         self.core = Peer(me, world.policy, world.crypto(self), log, world.read)
         world.say(self.name, f"starts as incarnation {self.incarnation % 9973} at round {log.state.round}")
         self.due_in(0.1)
-        self.replay(self.disk.log[place:])
-
-    def replay(self, commits: list[Commit]) -> None:
-        """Go on with the rounds after the checkpoint, if the disk has all their means; else the others tell."""
-        rounds = [[span.digest for span in commit.outcome.spans if not span.void] for commit in commits]
-        wanted = {digest for digests in rounds for digest in digests}
-        means = {digest: value for digest, value in self.disk.means.items() if digest in wanted}
-        self.disk.means = means
-        if len(means) < len(wanted):
-            return
-        for commit, digests in zip(commits, rounds, strict=True):
-            header = commit.at._replace(peer=self.name, incarnation=self.incarnation)
-            self.take(Received(self.name, seal(commit, lambda data: b"").wire))
-            for digest in digests:
-                wire = seal(MeanMessage(header, 0, digest), lambda data: b"").wire
-                self.receive(self.name, wire, ("mean", digest, means[digest]))
+        replay(self, self.disk.log[place:])
 
     def crash(self) -> None:
         self.world.say(self.name, "crashes")
@@ -203,7 +176,7 @@ class Machine:
             case Apply():
                 self.apply(effect)
             case Restore():
-                self.restore(effect)
+                restore(self, effect)
             case Forked(lineage, round):
                 checks.forked(self, lineage, round)
             case Proof(peer):
@@ -300,36 +273,6 @@ class Machine:
         if log.state.round % self.world.save_every == 0:
             self.disk.saved.pop(self.head, None)
             self.disk.saved[self.head] = (self.state, self.residuals.copy())
-
-    # --- catching up -------------------------------------------------------------------------------------------------
-
-    def restore(self, effect: Restore) -> None:
-        """Go back to a state of one's own, or take one from a peer that can be reached; look again until there is."""
-        incarnation, world = self.incarnation, self.world
-        world.say(self.name, f"restores ({effect.lost} rounds lost, download {effect.download})")
-
-        def attempt() -> None:
-            if not self.up or self.incarnation != incarnation:
-                return
-            log = self.core.log
-            states = {head: state for head, (state, _) in self.disk.saved.items()}
-            if effect.download:
-                states |= {donor.head: donor.state for donor in world.donors(self)}
-            usable = [head for head in states if head in log.index and log.index[head] <= len(log.chain) - 1]
-            if not effect.download:
-                common = log.index.get(effect.common, 0)
-                usable = [head for head in usable if log.index[head] <= common]
-            head = max(usable, key=lambda head: log.index[head])
-            if effect.download and log.index[head] <= log.applied and log.index[head] + 1 < len(log.chain):
-                world.at(world.now + 0.5, attempt)
-                return
-            self.head, self.state = head, states[head]
-            world.checks.restored(self)
-            self.take(Restored(head))
-            world.cancel(self.dues)
-            self.due_in(0.05)
-
-        world.at(world.now + world.cost() * 5, attempt)
 
     def lose(self, peer: str) -> None:
         self.take(Lost(peer))
