@@ -14,8 +14,9 @@ from swarm.averaging.round.certificate import CommitError, Position
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.events import Apply, Diverged, Forked, Missed, Recall, Restore
 from swarm.averaging.round.log import Entry, Log
-from swarm.averaging.round.member import Member, Pledge
+from swarm.averaging.round.member import Member
 from swarm.averaging.round.messages import MAX_ITEMS, Ballot, Commit, Fetch, Header
+from swarm.averaging.round.pledges import Pledge
 from swarm.averaging.round.reducer import Reducer
 
 NOBODY = Ballot(0, "-", 0)
@@ -76,6 +77,13 @@ class CatchUp:
         self.asked[peer] = now + self.context.policy.fetch_seconds
         header = self.context.header(self.log.tip, NOBODY)
         self.context.send([peer], Fetch(header, heads=self.log.locator()))
+
+    def hear(self, now: float, peer: str, base: bytes) -> None:
+        """A peer on a head that this log does not have is asked for its log; one that lags behind is told."""
+        if base not in self.log.index:
+            self.ask(now, peer)
+        elif base != self.log.tip.head:
+            self.remind(now, peer, base)
 
     def remind(self, now: float, peer: str, base: bytes) -> None:
         """Tell a peer that still works on an old round how it ended; not for every message of it."""

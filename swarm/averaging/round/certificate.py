@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from swarm.averaging.round.messages import Ballot, Commit, Envelope, Outcome, Ready, sha256
+from swarm.averaging.round.messages import Ballot, Commit, Envelope, Outcome, Ready, Roster, sha256
 from swarm.averaging.round.policy import Policy
 
 Verify = Callable[[Envelope], bool]  # is the signature its peer's?
@@ -103,6 +103,16 @@ def readys_fault(parent: Position, ballot: Ballot, readys: Iterable[Envelope[Rea
             return "signature"
         seen.add(at.peer)
     return None
+
+
+def roster_fault(parent: Position, roster: Roster, policy: Policy, verify: Verify) -> str | None:
+    """Why no round can be held by this roster, or None."""
+    at = roster.at
+    if (at.peer, at.incarnation) != (at.ballot.host, at.ballot.incarnation):
+        return "host"
+    if len(roster.reducers) != policy.spans or not roster.readys or max(roster.reducers) >= len(roster.readys):
+        return "span"
+    return readys_fault(parent, at.ballot, roster.readys, verify)
 
 
 def outcome_fault(parent: Position, outcome: Outcome, policy: Policy, verify: Verify) -> str | None:

@@ -7,8 +7,24 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from swarm.averaging.round.certificate import Position, outcome_fault
-from swarm.averaging.round.events import Count, Effect, Proof, Release, Send, Store
-from swarm.averaging.round.messages import DOMAIN, Ballot, Envelope, Header, Message, Outcome, Ready, seal, sha256
+from swarm.averaging.round.events import Count, Effect, Held, Proof, Release, Send, Store
+from swarm.averaging.round.messages import (
+    DOMAIN,
+    Ballot,
+    Call,
+    Envelope,
+    Header,
+    Message,
+    Outcome,
+    Part,
+    Propose,
+    Ready,
+    Reduced,
+    Roster,
+    Vote,
+    seal,
+    sha256,
+)
 from swarm.averaging.round.policy import Policy
 
 
@@ -107,6 +123,17 @@ class Context:
             self.emit(Proof(at.peer, first, envelope))
         return True
 
+    def unruly(self, envelope: Envelope) -> bool:
+        """A host's or voter's second, different message for one place is refused and kept as proof."""
+        match envelope.message:
+            case Call() | Ready() | Propose() | Vote():
+                return self.contradicts(envelope)
+            case Roster() as roster:
+                return self.contradicts(envelope, roster.attempt)
+            case Reduced() as reduced:
+                return self.contradicts(envelope, reduced.span)
+        return False
+
     def remember(self, position: Position, outcome: Outcome) -> None:
         """Keep a proposed outcome: if its host dies, this peer may have to propose it again."""
         room = len(self.outcomes) < self.policy.proofs and outcome.digest not in self.outcomes
@@ -161,6 +188,15 @@ class Context:
         """A mean that nobody wants; equal bytes may be in use as another one."""
         if digest not in self.held:
             self.emit(Release("mean", (digest,)))
+
+    def refuse(self, held: Held | None, envelope: Envelope) -> None:
+        """Let go of a payload that nobody here wants."""
+        if held is None:
+            return
+        if isinstance(envelope.message, Part):
+            self.refuse_part(held.digest)
+        else:
+            self.refuse_mean(held.digest)
 
     def visit(self, peer: str) -> None:
         self.visitors[peer] = None

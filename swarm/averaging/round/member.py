@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 
 from swarm.averaging.round import merkle
 from swarm.averaging.round.certificate import (
@@ -29,6 +28,7 @@ from swarm.averaging.round.messages import (
     Fetch,
     Lack,
     LastVote,
+    Mean,
     Outcome,
     Part,
     Propose,
@@ -36,16 +36,7 @@ from swarm.averaging.round.messages import (
     Roster,
     Vote,
 )
-
-
-@dataclass
-class Pledge:
-    """The highest ballot promised, and the last vote, of this incarnation in one round."""
-
-    promised: Ballot | None = None
-    vote: LastVote | None = None  # for an outcome of this lineage; votes for forks bind nobody here
-    proposal: Envelope[Propose] | None = None  # what the vote was for, for the next host
-    cast: Envelope[Vote] | None = None
+from swarm.averaging.round.pledges import Pledge
 
 
 class Member:
@@ -65,6 +56,7 @@ class Member:
         self.fetch_at = math.inf
         self.fetches = 0
         self.ahead: Ballot | None = None
+        self.streamed: set[tuple[Ballot, int, str]] = set()  # means that came unasked
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
@@ -240,6 +232,18 @@ class Member:
         if bound is not None and bound[1] != outcome.digest:
             return "bound"
         return "bound" if bound is None and outcome.ballot != ballot else None
+
+    def streams(self, sender: str, mean: Mean) -> bool:
+        """Is this the one mean of a span of the current ballot that its reducer may send unasked?"""
+        roster = self.roster
+        if roster is None or mean.span >= len(roster.message.reducers) or mean.at.ballot != roster.message.at.ballot:
+            return False
+        key = (mean.at.ballot, mean.span, sender)
+        reducer = roster.message.readys[roster.message.reducers[mean.span]].message.at.peer
+        if reducer != sender or key in self.streamed:
+            return False
+        self.streamed.add(key)
+        return True
 
     def missing(self, outcome: Outcome) -> list[int]:
         return [i for i, span in enumerate(outcome.spans) if not span.void and span.digest not in self.context.held]

@@ -7,11 +7,10 @@ any monotonic clock; nothing here reads one.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 
 from swarm.averaging.round.catch_up import NOBODY, CatchUp
-from swarm.averaging.round.certificate import host_of, readys_fault
+from swarm.averaging.round.certificate import host_of, roster_fault
 from swarm.averaging.round.context import Context, Crypto, Self
 from swarm.averaging.round.events import (
     Computed,
@@ -32,9 +31,8 @@ from swarm.averaging.round.events import (
 )
 from swarm.averaging.round.host import Host
 from swarm.averaging.round.log import Log
-from swarm.averaging.round.member import Member, Pledge
+from swarm.averaging.round.member import Member
 from swarm.averaging.round.messages import (
-    Ballot,
     Bye,
     Call,
     Commit,
@@ -51,6 +49,7 @@ from swarm.averaging.round.messages import (
     Vote,
     parse,
 )
+from swarm.averaging.round.pledges import Pledges
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.round.reducer import Reducer
 
@@ -67,11 +66,9 @@ class Peer:
         self.read = read
         self.log = log
         self.catch_up = CatchUp(self.context, log)
-        self.pledges: OrderedDict[bytes, tuple[int, Pledge]] = OrderedDict()  # base -> (round, promise and vote)
-        self.forgotten = -1  # rounds up to this one may have been pledged and forgotten: abstain
+        self.pledges = Pledges(policy.pledges)
         self.owed: dict[int, int] = {}
         self.host: Host | None = None
-        self.streamed: set[tuple[Ballot, int, str]] = set()
         self.wake = math.inf
         self.begin()
 
@@ -79,7 +76,6 @@ class Peer:
         """New roles for the round after the tip."""
         position = self.log.tip
         self.context.new_round()
-        self.streamed.clear()
         self.host = None
         self.context.lagging = bool(self.log.behind) or self.catch_up.restoring
         self.context.leaving &= position.seats.keys()  # whoever comes back later is welcome
@@ -89,18 +85,9 @@ class Peer:
             self.member, self.reducer = self.catch_up.open[position.head]
             self.member.pause()
             return
-        self.member = Member(self.context, position, self.pledge(position.head, position.round))
+        self.member = Member(self.context, position, self.pledges.of(position.head, position.round))
         self.reducer = Reducer(self.context, position, self.owed)
         self.catch_up.open[position.head] = (self.member, self.reducer)
-
-    def pledge(self, base: bytes, round: int) -> Pledge:
-        """What this incarnation promised for the round after `base`; one too old to recall binds it to abstain."""
-        if base not in self.pledges:
-            never = Ballot(2**32 - 1, "~", 0) if round <= self.forgotten else None
-            self.pledges[base] = (round, Pledge(promised=never))
-            if len(self.pledges) > self.context.policy.pledges:
-                self.forgotten = max(self.forgotten, self.pledges.popitem(last=False)[1][0])
-        return self.pledges[base][1]
 
     # --- events ------------------------------------------------------------------------------------------------------
 
@@ -152,7 +139,7 @@ class Peer:
             case Lost(peer):
                 self.lose(now, peer)
             case Heard(peer, base):
-                self.hear(now, peer, base)
+                self.catch_up.hear(now, peer, base)
             case Leave():
                 self.context.gone = True
                 bye = Bye(self.context.header(self.log.tip, NOBODY))
@@ -203,13 +190,6 @@ class Peer:
         if self.member.opened is not None and waiting_for == peer:
             self.member.deadline = min(self.member.deadline, now + self.context.policy.cut_seconds)
 
-    def hear(self, now: float, peer: str, base: bytes) -> None:
-        """A peer on a head that this log does not have is asked for its log; one that lags behind is told."""
-        if base not in self.log.index:
-            self.catch_up.ask(now, peer)
-        elif base != self.log.tip.head:
-            self.catch_up.remind(now, peer, base)
-
     def tick(self, now: float) -> None:
         self.reducer.tick(now)
         if self.host is not None:
@@ -240,16 +220,7 @@ class Peer:
         else:
             self.dispatch(now, sender, envelope, held)
             return
-        self.refuse(held, envelope)
-
-    def refuse(self, held: Held | None, envelope: Envelope) -> None:
-        """Let go of a payload that nobody here wants."""
-        if held is None:
-            return
-        if isinstance(envelope.message, Part):
-            self.context.refuse_part(held.digest)
-        else:
-            self.context.refuse_mean(held.digest)
+        self.context.refuse(held, envelope)
 
     def dispatch(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
         message = envelope.message
@@ -269,7 +240,7 @@ class Peer:
                 self.current(now, sender, envelope, held)
             case _:
                 self.elsewhere(now, sender, envelope)
-                self.refuse(held, envelope)
+                self.context.refuse(held, envelope)
 
     def elsewhere(self, now: float, sender: str, envelope: Envelope) -> None:
         """A message about another round: tell its sender what it missed, or ask for what we missed."""
@@ -286,9 +257,9 @@ class Peer:
         at = message.at
         if at.lineage != self.log.tip.lineage or at.round != self.log.tip.round + 1:
             self.context.count("misplaced")
-            self.refuse(held, envelope)
+            self.context.refuse(held, envelope)
             return
-        if self.unruly(envelope):
+        if self.context.unruly(envelope):
             return
         match message:
             case Call():
@@ -314,27 +285,12 @@ class Peer:
             case Lack() if host is not None:
                 host.on_lack(sender, message)
 
-    def unruly(self, envelope: Envelope) -> bool:
-        """A host's or voter's second, different message for one place is refused and kept as proof."""
-        match envelope.message:
-            case Call() | Ready() | Propose() | Vote():
-                return self.context.contradicts(envelope)
-            case Roster() as roster:
-                return self.context.contradicts(envelope, roster.attempt)
-            case Reduced() as reduced:
-                return self.context.contradicts(envelope, reduced.span)
-        return False
-
     def on_roster(self, now: float, envelope: Envelope[Roster]) -> None:
         roster, member, old = envelope.message, self.member, self.member.roster
-        at = roster.at
-        fault = (at.peer, at.incarnation) != (at.ballot.host, at.ballot.incarnation)
-        fault = fault or len(roster.reducers) != self.context.policy.spans
-        fault = fault or not roster.readys or max(roster.reducers) >= len(roster.readys)
-        if fault or readys_fault(self.log.tip, at.ballot, roster.readys, self.context.verify) is not None:
+        if roster_fault(self.log.tip, roster, self.context.policy, self.context.verify) is not None:
             self.context.count("bad_roster")
             return
-        if old is not None and old.message.at.ballot == at.ballot and old.message.attempt >= roster.attempt:
+        if old is not None and old.message.at.ballot == roster.at.ballot and old.message.attempt >= roster.attempt:
             return
         member.on_roster(now, envelope)
         if member.roster is envelope:
@@ -351,25 +307,13 @@ class Peer:
         named = {s.digest for s in proposal.message.outcome.spans} if proposal is not None else set()
         missing = self.catch_up.missing()
         wanted = held.digest in self.context.held or held.digest in named or held.digest in missing
-        if not wanted and not self.streams(sender, mean):
+        if not wanted and not self.member.streams(sender, mean):
             self.context.refuse_mean(held.digest)
             return
         replayed = held.digest in missing and held.digest not in named
         self.context.hold(held.digest, self.log.state.round + 1 if replayed else self.log.tip.round + 1)
         self.member.vote()
         self.advance(now)
-
-    def streams(self, sender: str, mean: Mean) -> bool:
-        """Is this the one mean of a span of the current ballot that its reducer may send unasked?"""
-        roster = self.member.roster
-        if roster is None or mean.span >= len(roster.message.reducers) or mean.at.ballot != roster.message.at.ballot:
-            return False
-        key = (mean.at.ballot, mean.span, sender)
-        reducer = roster.message.readys[roster.message.reducers[mean.span]].message.at.peer
-        if reducer != sender or key in self.streamed:
-            return False
-        self.streamed.add(key)
-        return True
 
     def on_commit(self, now: float, sender: str, commit: Commit) -> None:
         base, called, since = self.log.tip.head, self.member.called, self.member.called_at

@@ -132,7 +132,7 @@ class Victim:
         assert sum(len(envelope.body) for envelope in context._said.values()) <= POLICY.said_bytes
         assert len(context.leaving) <= len(NAMES) + len(STRANGERS)
         assert len(core.log.branches) <= POLICY.branch_commits
-        assert len(core.pledges) <= POLICY.pledges
+        assert len(core.pledges.kept) <= POLICY.pledges
         assert len(core.catch_up.asked) <= 4 * POLICY.visitors + seats
         assert core.catch_up.wanted <= core.catch_up.asked.keys()
         assert all(len(reducer.parts) <= POLICY.early_parts for _, reducer in core.catch_up.open.values())

@@ -9,8 +9,9 @@ import pytest
 from swarm.averaging.round.certificate import Position
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.events import Release
-from swarm.averaging.round.member import Member, Pledge
+from swarm.averaging.round.member import Member
 from swarm.averaging.round.messages import Ballot, Outcome
+from swarm.averaging.round.pledges import Pledge
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.round.reducer import Reducer
 from swarm.averaging.simulation.machine import Machine
