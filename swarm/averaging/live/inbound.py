@@ -15,7 +15,8 @@ from swarm.averaging.live.store import Store
 from swarm.averaging.live.tally import Told
 from swarm.averaging.live.terms import PART_MESSAGE_BYTES, Terms
 from swarm.averaging.round.events import Event, Held, Received
-from swarm.averaging.round.messages import Mean, Message, MessageError, Part, parse
+from swarm.averaging.round.messages import Mean, Message, MessageError, Part
+from swarm.averaging.round.reading import parse
 
 MESSAGE, TALLY = b"\x00", b"\x01"  # first byte on the control lane
 CHECKS = 16  # payloads checked at once; then the streams wait

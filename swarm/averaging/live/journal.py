@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from swarm.averaging.round.log import Log
-from swarm.averaging.round.messages import MAX_BYTES, Commit, MessageError, parse, seal
+from swarm.averaging.round.messages import MAX_BYTES, Commit, MessageError, seal
+from swarm.averaging.round.reading import parse
 
 LENGTH = struct.Struct(">I")
 PAGE_COMMITS = 64

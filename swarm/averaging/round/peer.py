@@ -47,10 +47,10 @@ from swarm.averaging.round.messages import (
     Reduced,
     Roster,
     Vote,
-    parse,
 )
 from swarm.averaging.round.pledges import Pledges
 from swarm.averaging.round.policy import Policy
+from swarm.averaging.round.reading import parse
 from swarm.averaging.round.reducer import Reducer
 
 Read = Callable[[bytes], Envelope]

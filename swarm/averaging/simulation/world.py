@@ -17,8 +17,9 @@ from functools import lru_cache
 from swarm.averaging.round.certificate import genesis
 from swarm.averaging.round.context import Crypto
 from swarm.averaging.round.events import Lost, Store
-from swarm.averaging.round.messages import DOMAIN, Envelope, Message, MessageError, pack, parse, seal
+from swarm.averaging.round.messages import DOMAIN, Envelope, Message, MessageError, pack, seal
 from swarm.averaging.round.policy import Policy
+from swarm.averaging.round.reading import parse
 from swarm.averaging.simulation.checks import Checks
 from swarm.averaging.simulation.machine import Machine
 from swarm.averaging.simulation.trace import describe

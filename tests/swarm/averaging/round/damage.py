@@ -20,10 +20,10 @@ from swarm.averaging.round.messages import (
     MessageError,
     Propose,
     pack,
-    parse,
     seal,
 )
 from swarm.averaging.round.policy import Policy
+from swarm.averaging.round.reading import parse
 from swarm.averaging.simulation.world import tag
 from tests.swarm.averaging.round.table import Table
 

@@ -45,10 +45,10 @@ from swarm.averaging.round.messages import (
     Part,
     encode,
     pack,
-    parse,
     seal,
 )
 from swarm.averaging.round.peer import Peer
+from swarm.averaging.round.reading import parse
 from swarm.averaging.simulation.world import tag
 from tests.swarm.averaging.round.damage import NAMES, POLICY, STRANGERS, harmed, parsed, recorded
 from tests.swarm.averaging.round.table import Table
