@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from statistics import median
@@ -33,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def _measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
     count, values = options.peers, options.values
-    with Fleet("ours", count, values=values, folder=folder) as ours:
+    own = max(1, (os.cpu_count() or 1) // count)  # as the demo shares a machine
+    threads, baseline_threads = (own if n is None else n for n in (options.threads, options.baseline_threads))
+    with Fleet("ours", count, values=values, folder=folder, threads=threads) as ours:
         peers = [answer["peer"] for answer in ours.ask("name")]
         ours.ask("meet", peers=peers)
         idle = ours.ask("memory", reset=True)
@@ -43,7 +46,8 @@ def _measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
             rows = [_ours(ours) | {"floor": _floor(ours, peers, each_bytes)} for _ in range(options.rounds)]
             theirs: list[dict[str, float]] = []
         else:
-            with Fleet("hivemind", count, values=values, window=options.window) as baseline:
+            extra = {"window": options.window, "threads": baseline_threads}
+            with Fleet("hivemind", count, values=values, **extra) as baseline:
                 for _ in range(options.warm):
                     _theirs(baseline)
                 pairs = [
@@ -143,6 +147,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--values", type=int, default=25_000_000)
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each, in turn")
     parser.add_argument("--warm", type=int, default=2, help="rounds of each before them")
+    parser.add_argument("--threads", type=int, help="of each of our peers  [default: its share of the cores]")
+    parser.add_argument(
+        "--baseline-threads", type=int, help="of each of hivemind's; 0: its own choice  [default: same]"
+    )
     parser.add_argument("--window", type=float, default=3.0, help="hivemind's matchmaking window in seconds")
     parser.add_argument("--alone", action="store_true", help="without the baseline")
     return parser

@@ -64,10 +64,9 @@ class Fleet:
 
 def serve(kind: str, pipe: Connection, index: int, count: int, addresses: Sequence[str], options: dict) -> None:
     """One peer's process: do what the pipe says until it says None."""
-    os.environ["OMP_NUM_THREADS"] = "1" if count >= (os.cpu_count() or 1) else str((os.cpu_count() or 1) // count)
-    import torch
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    threads = options.pop("threads", 0)
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # before anything that reads it is loaded
     peer = (Ours if kind == "ours" else Hivemind)(index, count, addresses, **options)
     try:
         pipe.send(peer.addresses())
@@ -209,12 +208,13 @@ class Hivemind:
         import torch
         from hivemind.compression import BlockwiseQuantization
 
+        multiprocessing.set_start_method("fork", force=True)  # hivemind's processes, as it starts them by itself
         logging.getLogger("hivemind").setLevel(logging.ERROR)
         self.index, self.count = index, count
         self.vector = torch.from_numpy(contribution(values, index))
         self.dht = hivemind.DHT(start=True, initial_peers=list(addresses), host_maddrs=["/ip4/127.0.0.1/tcp/0"])
         self.averager = hivemind.DecentralizedAverager(
-            [self.vector.clone()],
+            [torch.from_numpy(self.vector.numpy().copy())],  # a copy by torch's threads would hang the forked process
             self.dht,
             prefix="benchmark",
             start=True,

@@ -14,7 +14,7 @@ def layout_of(values: int) -> Layout:
 
 
 def span_size_of(values: int, peers: int) -> int:
-    """Spans of 2^18 values, smaller where that would be fewer than four for each peer."""
+    """Spans of 2^20 values, smaller where that would be fewer than four for each peer."""
     size = 2**20
     while size > 1024 and values < 4 * peers * size:
         size //= 2

@@ -112,23 +112,25 @@ def squared_norm(codec: Codec, frame: bytes | memoryview, size: int) -> float:
     return math.fsum(term for sums in squares(codec, frame, size) for term in sums.tolist())
 
 
-def encode_with_feedback(codec: Codec, values: np.ndarray, residual: np.ndarray | None) -> Encoded:
+def encode_with_feedback(
+    codec: Codec, values: np.ndarray, residual: np.ndarray | None, *, out: np.ndarray | None = None
+) -> Encoded:
     """Encode values + residual; both stay as they are.
 
-    values: (size,) float32. residual: (size,) uint16, bfloat16 bits, or None for zeros.
+    values: (size,) float32. residual: (size,) uint16, bfloat16 bits, or None for zeros. out: memory for the new one.
     Raises NonFiniteError (index within `values`) for NaN and infinities in either.
     """
 
     def total(part: slice, out: np.ndarray, cut: bool) -> None:
         add_residual(values[part], None if residual is None else residual[part], out, cut=cut)
 
-    return encode_pieces(codec, len(values), total)
+    return encode_pieces(codec, len(values), total, out)
 
 
-def encode_pieces(codec: Codec, size: int, fill: Fill) -> Encoded:
-    """Encode what `fill` writes into each piece, and tell what that loses."""
+def encode_pieces(codec: Codec, size: int, fill: Fill, out: np.ndarray | None = None) -> Encoded:
+    """Encode what `fill` writes into each piece, and tell what that loses; `out`: memory for the residual."""
     frame, body = new_frame(codec, size)
-    residual = np.empty(size, np.uint16)
+    residual = np.empty(size, np.uint16) if out is None else out
     scratch, decoded = np.empty(min(size, PIECE), np.float32), np.empty(min(size, PIECE), np.float32)
     quality, start = Quality(), 0
     for part in pieces(size):

@@ -52,6 +52,7 @@ class Arithmetic:
         sizes = tuple(terms.values(span) for span in range(len(terms.spans)))
         self.terms, self.parts, self.means = terms, parts, means
         self.sent, self.owed = Residuals(terms.codec, sizes), Residuals(terms.codec, sizes)
+        self.spare: np.ndarray | None = None  # memory of a residual that was replaced, for the next one
         self.trials: dict[int, Trial] = {}  # span -> what was sent, its outcome unknown
         self.reduced: dict[int, Reduced] = {}
         self.executor = ThreadPoolExecutor(1, "arithmetic")
@@ -76,9 +77,7 @@ class Arithmetic:
         norms, quality = [], Quality()
         try:
             for span, place in enumerate(self.terms.spans):
-                encoded = encode_with_feedback(self.terms.codec, vector[place], self.sent[span])
-                self.trials[span] = Trial(encoded.frame, vector[place])
-                self.sent.replace(span, encoded)
+                encoded = self._encode(span, vector[place])
                 digests.append(hashlib.sha256(encoded.frame).digest())
                 frames.append(encoded.frame)
                 norms.append(norm(encoded.quality))
@@ -88,6 +87,16 @@ class Arithmetic:
                 self.sent.put_back(span, self.trials.pop(span))
             raise shifted(error, self.terms.spans[len(digests)].start) from None
         return Given(tuple(digests), tuple(norms), quality), frames
+
+    def _encode(self, span: int, values: np.ndarray) -> Encoded:
+        """Nothing but this replaces what the sender owes, so that the memory of one span's residual moves on."""
+        before, spare = self.sent[span], self.spare
+        memory = spare if spare is not None and len(spare) == len(values) else None
+        encoded = encode_with_feedback(self.terms.codec, values, before, out=memory)
+        self.spare = before
+        self.trials[span] = Trial(encoded.frame, values)
+        self.sent.replace(span, encoded)
+        return encoded
 
     # --- the reducer -------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ from swarm.model.layout import Layout
 from swarm.network.host import Network
 
 LOOK_SECONDS = 0.5
+NOTE_SECONDS = 0.02  # between two notes that say the same: a trainer that only waits asks often
 CLOSE_SECONDS = 5.0
 
 
@@ -97,6 +98,7 @@ class RoundAverager:
         self._position, self._members = start.position, tuple(seat.peer for seat in start.position.electorate)
         self._closed = False
         self._bytes = self._traffic()
+        self._noted: tuple[int, int, float] = (-1, 0, 0.0)  # step, samples, when
         if start.residuals is not None:
             tables = [self.driver.arithmetic.sent, self.driver.arithmetic.owed]
             load_residuals(start.residuals, start.position.head, tables)
@@ -117,7 +119,7 @@ class RoundAverager:
         """Whether a round asks for what is accumulated, or an outcome waits. Cheap; called after each micro-batch."""
         if self._closed or not self.outbox.empty() or self.driver.told_behind:
             return True
-        if not self._call(self.driver.note, time.monotonic(), step, samples):
+        if not self._note(step, samples):
             return True
         asked = self.driver.asked
         return samples > 0 and asked is not None and asked.round == step + 1
@@ -215,6 +217,13 @@ class RoundAverager:
                 if self.driver.told_behind and self.driver.behind is not None:
                     return Behind(self.driver.behind)
         return None
+
+    def _note(self, step: int, samples: int) -> bool:
+        now = time.monotonic()
+        if self._noted[:2] == (step, samples) and now - self._noted[2] < NOTE_SECONDS:
+            return True
+        self._noted = (step, samples, now)
+        return self._call(self.driver.note, now, step, samples)
 
     def _state(self) -> bytes:
         return self.terms.state(self._position.round, self.span_digests)

@@ -55,6 +55,7 @@ class Driver:
         self.behind: str | None = None  # why the state must be fetched, from when that is known
         self.told_behind = False
         self.grown_at = 0.0
+        self.untaken = 0  # outcomes handed over whose means are still needed here
         self.part_times: tuple[bytes, float, float] = (b"", 0.0, 0.0)
         self.queue: deque[events.Event] = deque()
         self.feeding = False
@@ -173,7 +174,8 @@ class Driver:
             case events.Send(to, data, None):
                 self.links.send(to, MESSAGE + data)
             case events.Send(to, data, (store, digest)):
-                self.links.send(to, data, partial(self._load, self.parts if store == "part" else self.means, digest))
+                load = partial(self._load, self.parts if store == "part" else self.means, digest)
+                self.links.send(to, data, ((store, digest), load))
             case events.Wake(at):
                 if self.timer is not None:
                     self.timer.cancel()
@@ -311,8 +313,15 @@ class Driver:
         self.offered = None
         certified = Certified(outcome, position, included, given)
         self._run(lambda: self.deliver(certified))
-        self._run_off(partial(self.means.spill, digests), self.means.spilled)
+        if self.untaken:  # the trainer is behind: not all that waits for it may stay in memory
+            self._spill(digests)
+        self.untaken += 1
 
     def taken(self, digests: list[bytes]) -> None:
-        """The trainer has what it needs of these means."""
+        """The trainer has what it needs of these means: they may leave memory."""
+        self.untaken -= 1
         self.means.unpin(digests)
+        self._spill(digests)
+
+    def _spill(self, digests: list[bytes]) -> None:
+        self._run_off(partial(self.means.spill, digests), self.means.spilled)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -19,6 +19,7 @@ from swarm.network.streams import Channel, PeerError
 Lane = Literal["round-control", "round-bulk"]
 Bytes = bytes | memoryview
 Load = Callable[[], Awaitable[Bytes | None]]  # the payload when its turn comes; None: not needed any more
+Payload = tuple[Hashable, Load]  # with what it is known by
 PURPOSE = "averaging"
 HEAD = struct.Struct(">I")  # bytes of the message, before the message and its payload
 CONTROL_SECONDS, BULK_SECONDS = 15.0, 120.0
@@ -41,7 +42,7 @@ class _Lane:
     opener: Opener
     limit: int
     lost: Callable[[str], None]
-    queue: deque[tuple[bytes, Load | None]] = field(default_factory=deque)
+    queue: deque[tuple[bytes, Payload | None]] = field(default_factory=deque)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     channel: Channel | None = None
     watch: asyncio.Task[None] | None = None
@@ -49,11 +50,16 @@ class _Lane:
     backoff: float = 0.0
     closed_until: float = 0.0
 
-    def put(self, now: float, data: bytes, load: Load | None) -> bool:
-        """Queue a message. False where the peer cannot be reached just now or takes nothing."""
+    def put(self, now: float, data: bytes, payload: Payload | None) -> bool:
+        """Queue a message. False where the peer cannot be reached just now or takes nothing.
+
+        Bytes that are under way are not queued again: who asks for them has only not had them yet.
+        """
         if now < self.closed_until or len(self.queue) >= self.limit:
             return False
-        self.queue.append((data, load))
+        if payload is not None and any(payload[0] == other[0] for _, other in self.queue if other is not None):
+            return True
+        self.queue.append((data, payload))
         self.ready.set()
         return True
 
@@ -68,15 +74,15 @@ class _Lane:
 
     async def _drain(self) -> None:
         while self.queue:
-            data, load = self.queue[0]
-            payload = await load() if load is not None else b""
+            data, wanted = self.queue[0]
+            payload = await wanted[1]() if wanted is not None else b""
             if payload is not None:
                 if self.stale:
                     self.abort()
                 if self.channel is None:
                     self.channel = await self.opener.open(self.peer, self.name, purpose=PURPOSE)
                     self.watch = asyncio.ensure_future(self._ended(self.channel))
-                seconds = BULK_SECONDS if load is not None else CONTROL_SECONDS
+                seconds = BULK_SECONDS if wanted is not None else CONTROL_SECONDS
                 await self.channel.send(HEAD.pack(len(data)), data, payload, timeout_seconds=seconds)
                 self.backoff = 0.0
             if self.queue:
@@ -115,15 +121,15 @@ class Links:
         self.tasks: dict[tuple[str, Lane], asyncio.Task[None]] = {}
         self.dropped = 0
 
-    def send(self, to: str, data: bytes, load: Load | None = None) -> None:
+    def send(self, to: str, data: bytes, payload: Payload | None = None) -> None:
         """Queue a message, with a payload on the bulk lane."""
-        key: tuple[str, Lane] = (to, "round-bulk" if load is not None else "round-control")
+        key: tuple[str, Lane] = (to, "round-bulk" if payload is not None else "round-control")
         lane = self.lanes.get(key)
         if lane is None:
-            limit = self.bulk_limit if load is not None else QUEUED_CONTROL
+            limit = self.bulk_limit if payload is not None else QUEUED_CONTROL
             lane = self.lanes[key] = _Lane(to, key[1], self.opener, limit, self.lost)
             self.tasks[key] = asyncio.ensure_future(lane.run())
-        if not lane.put(asyncio.get_running_loop().time(), data, load):
+        if not lane.put(asyncio.get_running_loop().time(), data, payload):
             self.dropped += 1
 
     def keep_only(self, peers: set[str]) -> None:

@@ -25,7 +25,8 @@ def test_four_peers_train_and_stay_identical(join: Join) -> None:  # noqa: F811
         assert not [missed for peer in peers for missed in peer.missed()]
         for peer in peers:
             assert peer.worst_error() < 0.05, "a mean is not that of the gradients of those who were in"
-            stats = [outcome.stats for outcome in peer.outcomes]
+            stats = [outcome.stats for outcome in peer.outcomes if outcome.included]
+            assert len(stats) >= 5, "a busy machine may cut a straggler off, but not usually"
             assert all(stat.codec_relative_error < 0.01 and stat.codec_cosine > 0.9999 for stat in stats)
             assert all(stat.bytes_sent > 0 and stat.bytes_received > 0 and stat.void_spans == 0 for stat in stats)
             assert peer.averager.figures.agreement is True
