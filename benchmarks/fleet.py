@@ -120,10 +120,11 @@ class Ours:
     def name(self) -> dict[str, Any]:
         return {"peer": self.network.peer_id}
 
-    def round(self, check: bool = False) -> dict[str, Any]:
+    def round(self, check: bool = False, delays: Sequence[float] = ()) -> dict[str, Any]:
         """From having something to give to holding the mean, with everything between."""
         from swarm.averaging.averager import Averaged, Contribution
 
+        time.sleep(delays[self.index] if delays else 0.0)
         while not self.averager.due(self.step, 1):
             time.sleep(0.0005)
         outcome = self.averager.average(self.step, Contribution(self.vector, 1.0, 1))
@@ -201,7 +202,10 @@ class Ours:
 class Hivemind:
     """hivemind's DecentralizedAverager with its 8-bit blockwise codec, a group of all peers, in its own process."""
 
-    def __init__(self, index: int, count: int, addresses: Sequence[str], *, values: int, window: float) -> None:
+    def __init__(
+        self, index: int, count: int, addresses: Sequence[str], *, values: int, window: float, known: bool = True
+    ) -> None:
+        """known: it is told how many peers there are, so that it need not wait for more."""
         import logging
 
         import hivemind
@@ -218,7 +222,7 @@ class Hivemind:
             self.dht,
             prefix="benchmark",
             start=True,
-            target_group_size=count,
+            target_group_size=count if known else None,
             min_matchmaking_time=window,
             compression=BlockwiseQuantization(),
             request_timeout=1.0,
@@ -227,10 +231,11 @@ class Hivemind:
     def addresses(self) -> list[str]:
         return [str(address) for address in self.dht.get_visible_maddrs()]
 
-    def round(self, check: bool = False) -> dict[str, Any]:
+    def round(self, check: bool = False, delays: Sequence[float] = ()) -> dict[str, Any]:
         """One averaging round; `reduced` seconds are those of its all-reduce alone."""
         from hivemind.averaging.control import AveragingStage
 
+        time.sleep(delays[self.index] if delays else 0.0)
         with self.averager.get_tensors() as tensors:
             tensors[0].copy_(self.vector)
         began = time.monotonic()

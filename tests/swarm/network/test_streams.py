@@ -214,4 +214,4 @@ def test_a_download_cap_slows_what_we_take(join: Join) -> None:
     second = join(first, caps=Caps(download_mbit=20.0))
     began = time.monotonic()
     assert len(second.call(first.peer_id, "echo", bytes(1 << 20), timeout_seconds=20)) == 1 << 20
-    assert time.monotonic() - began > 0.9 * (1 << 20) * 8e-6 / 20.0
+    assert time.monotonic() - began > 0.85 * (1 << 20) * 8e-6 / 20.0  # the bucket lends 50 ms
