@@ -12,13 +12,12 @@ import numpy as np
 
 from swarm.averaging.averager import Averaged, Contribution, Missed, Outcome
 from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
-from swarm.identity import Identity
 from swarm.manifest import LanguageStock, Manifest, parse_config, resolve
 from swarm.network.host import Network
 from swarm.records import ProgressRecord
 from swarm.state import SharedState
 
-OWNER = Identity.generate()
+OWNER = "12D3KooWLbcx2K8JB6aHAWqsKmJ7nKkpvnmLpXXHYvgHqPBDzuTu"  # any: the run is the same in every process
 BATCH = 8
 
 
@@ -33,7 +32,7 @@ def manifest(**averaging: object) -> Manifest:
     }
     stock = {"en": LanguageStock(documents=1, text_bytes=1, tokens=100, sequences=6, digest="0" * 64)}
     config = parse_config(values, "test")
-    created = {"owner": OWNER.peer_id, "created": "2026-01-31"}
+    created = {"owner": OWNER, "created": "2026-01-31"}
     return resolve(config, tokenizer_digest="1" * 64, initial_digest="2" * 64, stock=stock, **created)
 
 

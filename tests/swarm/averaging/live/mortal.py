@@ -1,0 +1,159 @@
+"""One peer as a process of its own, to be ended by SIGKILL: `python -m tests.swarm.averaging.live.mortal OPTIONS`.
+
+It trains on gradients that anybody can compute, tells the others in a folder how far it is (in a real run: the DHT),
+and writes a line of JSON after every step. `moment` makes the first peer that gets there kill itself right then, with
+nothing sent of what that very moment asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from swarm.averaging.averager import Averaged, Contribution
+from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+from swarm.averaging.live.driver import Driver
+from swarm.averaging.round.peer import Peer
+from swarm.identity import Identity
+from swarm.network.host import Network
+from swarm.records import ProgressRecord
+from swarm.state import SharedState
+from tests.swarm.averaging.live.trainees import gradient, manifest
+
+FRESH_SECONDS = 3.0  # after which a peer that tells nothing is taken for gone
+BEAT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """round: the one in which `moment` counts; 0: never. wait_for: peers before the first round."""
+
+    name: int
+    folder: str
+    wait_for: int
+    seeds: list[str] = field(default_factory=list)
+    moment: str = ""
+    round: int = 0
+
+    @property
+    def journal(self) -> Path:
+        return Path(self.folder) / f"{self.name}.jsonl"
+
+    def arguments(self) -> list[str]:
+        return [sys.executable, "-m", "tests.swarm.averaging.live.mortal", json.dumps(asdict(self))]
+
+
+def hosting(phase: str) -> Callable[[Peer], bool]:
+    return lambda core: core.host is not None and core.host.phase == phase
+
+
+def reducing(core: Peer) -> bool:
+    """It has all parts of a span and has told nobody the mean."""
+    return core.host is None and any(task.senders for task in core.reducer.tasks.values())
+
+
+def voted(core: Peer) -> bool:
+    return core.host is None and core.member.pledge.cast is not None
+
+
+MOMENTS: dict[str, Callable[[Peer], bool]] = {
+    "a host that has called": hosting("calling"),
+    "a host that has announced the roster": hosting("rostered"),
+    "a host that has proposed": hosting("proposed"),
+    "a reducer with all parts": reducing,
+    "a member that has voted": voted,
+}
+
+
+class Mortal:
+    def __init__(self, options: Options) -> None:
+        self.options, self.folder = options, Path(options.folder)
+        self.run = manifest()
+        self.network = Network(Identity.generate(), self.run.digest, initial_peers=options.seeds).start()
+        self.state = SharedState.initial(self.run, np.zeros(SharedState.empty(self.run, 0, 0).layout.size, np.float32))
+        self.averager = RoundAverager(
+            self.network,
+            self.run,
+            self.state.layout,
+            span_digests=self.state.span_digests,
+            start=Start.genesis(self.run, self.folder / str(options.name)),
+            surroundings=Surroundings(self.alive, wait_for=options.wait_for),
+        )
+        if options.moment:
+            self._dies(self.averager.driver, MOMENTS[options.moment])
+        threading.Thread(target=self._beat, daemon=True).start()
+        self.write(addresses=self.network.addresses(), peer=self.network.peer_id)
+
+    def _dies(self, driver: Driver, moment: Callable[[Peer], bool]) -> None:
+        feed = driver.feed
+
+        def watched(event: object) -> None:
+            feed(event)  # type: ignore[arg-type]
+            if driver.core.log.tip.round + 1 == self.options.round and moment(driver.core) and self._first():
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        driver.feed = watched  # type: ignore[method-assign]
+
+    def _first(self) -> bool:
+        """Only one peer of the test dies."""
+        try:
+            os.close(os.open(self.folder / "died", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True
+
+    def _beat(self) -> None:
+        place = self.folder / "alive" / self.network.peer_id
+        while True:
+            making = place.with_suffix(".making")
+            making.write_text(str(self.state.step))
+            os.replace(making, place)
+            time.sleep(BEAT_SECONDS)
+
+    def alive(self) -> Mapping[str, ProgressRecord]:
+        found = {}
+        for place in (self.folder / "alive").iterdir():
+            if not place.suffix and time.time() - place.stat().st_mtime < FRESH_SECONDS:
+                step = int(place.read_text())
+                found[place.name] = ProgressRecord(step=step, state="training", role="trainer", version="0.1.0")
+        return found
+
+    def write(self, **line: object) -> None:
+        with self.options.journal.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def train(self) -> None:
+        while True:
+            step, done = self.state.step, 0
+            while not self.averager.due(step, done):
+                time.sleep(0.005)
+                done = min(4, done + 2)
+            vector = gradient(self.state.layout.size, self.options.name, step)
+            outcome = self.averager.average(step, Contribution(vector, float(done), done))
+            if isinstance(outcome, Averaged):
+                self.state.apply(outcome)
+                self.write(
+                    step=self.state.step,
+                    digest=self.state.digest(),
+                    lineage=self.averager.position().lineage.hex(),
+                    members=[member.peer_id for member in outcome.roster if member.samples],
+                    void=outcome.stats.void_spans,
+                    at=time.monotonic(),
+                )
+            else:
+                self.write(missed=outcome.reason)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    Mortal(Options(**json.loads(sys.argv[1]))).train()

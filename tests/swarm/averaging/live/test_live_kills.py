@@ -1,0 +1,116 @@
+"""Peers as processes of their own are ended by SIGKILL in the middle of a round; the others finish it, or go on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.swarm.averaging.live.mortal import MOMENTS, Options
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
+ROUND = 4  # in which somebody dies
+MORE = 3  # rounds that must follow
+BOUND_SECONDS = 30.0  # several times what the patience of a ballot adds up to on a busy machine
+
+
+class Peers:
+    """Processes by name, and what they have written."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: int, seeds: list[str]) -> None:
+        options = replace(self.options, name=name, seeds=seeds)
+        self.processes[name] = subprocess.Popen(options.arguments())
+
+    def lines(self, name: int) -> list[dict[str, Any]]:
+        place = replace(self.options, name=name).journal
+        text = place.read_text() if place.exists() else ""
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def steps(self, name: int) -> dict[int, dict[str, Any]]:
+        return {line["step"]: line for line in self.lines(name) if "step" in line}
+
+    def step(self, name: int) -> int:
+        return max(self.steps(name), default=0)
+
+    def living(self) -> list[int]:
+        return [name for name, process in self.processes.items() if process.poll() is None]
+
+    def wait(self, condition: Callable[[], object], seconds: float, what: str) -> None:
+        deadline, pause = time.monotonic() + seconds, threading.Event()
+        while not condition():
+            told = {name: self.lines(name)[-2:] for name in self.processes}
+            assert time.monotonic() < deadline, f"{what}: not within {seconds} s: {told}"
+            pause.wait(0.05)
+
+
+@contextmanager
+def peers(folder: Path, count: int, **options: Any) -> Iterator[Peers]:
+    (folder / "alive").mkdir()
+    group = Peers(Options(0, str(folder), count, **options))
+    try:
+        group.start(0, [])
+        group.wait(lambda: group.lines(0), 60, "the first peer")
+        seeds = group.lines(0)[0]["addresses"]
+        for name in range(1, count):
+            group.start(name, seeds)
+        yield group
+    finally:
+        for process in group.processes.values():
+            process.kill()
+            process.wait(10)
+
+
+def same(group: Peers, names: list[int], start: int) -> None:
+    """From `start` on, these peers hold the same bytes after every step that they share."""
+    steps = [group.steps(name) for name in names]
+    shared = set.intersection(*map(set, steps))
+    assert {step for step in shared if step >= start}
+    for step in shared:
+        assert len({told[step]["digest"] for told in steps}) == 1, f"step {step} differs"
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_round_ends_when_somebody_dies_in_it(tmp_path: Path, moment: str) -> None:
+    with peers(tmp_path, 4, moment=moment, round=ROUND) as group:
+        group.wait(lambda: len(group.living()) == 3, 90, "a death")
+        died = time.monotonic()
+        assert [p.returncode for p in group.processes.values() if p.returncode is not None] == [-signal.SIGKILL]
+        rest = group.living()
+        group.wait(lambda: all(group.step(name) >= ROUND for name in rest), BOUND_SECONDS, "the round it died in")
+        group.wait(lambda: all(group.step(name) >= ROUND + MORE for name in rest), 60, "rounds after it")
+        assert all(group.steps(name)[ROUND]["at"] - died < BOUND_SECONDS for name in rest)
+        same(group, rest, ROUND + MORE)
+        lineages = {group.steps(name)[step]["lineage"] for name in rest for step in range(1, ROUND + MORE + 1)}
+        assert len(lineages) == 1, "three of four are a quorum: nobody forks"
+        assert not [line for name in rest for line in group.lines(name) if "missed" in line]
+        last = group.steps(rest[0])[ROUND + MORE]
+        assert len(last["members"]) == 3
+        assert last["void"] == 0
+
+
+def test_two_of_four_die_and_the_others_go_on_as_a_fork(tmp_path: Path) -> None:
+    with peers(tmp_path, 4) as group:
+        group.wait(lambda: all(group.step(name) >= ROUND for name in range(4)), 90, "four peers in step")
+        for name in (1, 3):
+            group.processes[name].kill()
+        for name in (1, 3):
+            group.processes[name].wait(10)
+        reached = max(group.step(name) for name in range(4))
+        group.wait(lambda: all(group.step(name) >= reached + MORE for name in (0, 2)), 90, "the survivors' rounds")
+        same(group, [0, 2], reached + MORE)
+        before, after = (group.steps(0)[step]["lineage"] for step in (ROUND, reached + MORE))
+        assert before != after, "half of the electorate is no quorum: only as another lineage may they go on"
+        assert len(group.steps(2)[reached + MORE]["members"]) == 2
