@@ -26,7 +26,7 @@ COMMANDS = {
     "monitor": ("peers.monitor", "Watch a run: health page, metrics, JSON."),
     "status": ("peers.status", "One line: what is happening, and what to do about it."),
     "report": ("peers.report", "One redacted file for a bug report."),
-    "identity": ("peers.identity", "Show the key that this machine signs with."),
+    "identity": ("peers.identity", "The keys that this machine signs with: show, export, import."),
 }
 
 
