@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from swarm.network.host import Network
 
 HANDLER = "manifest"
+Agree = Callable[["SignedManifest", "Network", "Link"], None]  # raises where the user does not want to join
 
 
-def arrive(
-    network: Network, link: Link, folder: RunFolder, agree: Callable[[SignedManifest], None]
-) -> tuple[SignedManifest, bytes]:
+def arrive(network: Network, link: Link, folder: RunFolder, agree: Agree) -> tuple[SignedManifest, bytes]:
     """The run's signed manifest and tokenizer.json, from this folder or the swarm; asks `agree` the first time.
 
     Offers both to others afterwards: every peer is a door. LinkError, ConfigError, IncompatibleError, NetworkError.
@@ -31,7 +30,7 @@ def arrive(
             "use another --dir for another run"
         )
     if not known:
-        agree(signed)
+        agree(signed, network, link)
     tokenizer = folder.tokenizer() if known else ask_for_tokenizer(network, signed)
     folder.write(signed.to_json(), tokenizer)
     offer(network, signed, tokenizer)

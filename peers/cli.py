@@ -25,8 +25,9 @@ COMMANDS = {
     "export": ("peers.export", "Turn a checkpoint into a transformers folder."),
     "monitor": ("peers.monitor", "Watch a run: health page, metrics, JSON."),
     "status": ("peers.status", "One line: what is happening, and what to do about it."),
+    "doctor": ("peers.doctor", "Check everything before anything is joined."),
     "report": ("peers.report", "One redacted file for a bug report."),
-    "identity": ("peers.identity", "Show the key that this machine signs with."),
+    "identity": ("peers.identity", "The keys that this machine signs with: show, export, import."),
 }
 
 

@@ -10,7 +10,9 @@ import click
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
+    from swarm.link import Link
     from swarm.manifest import SignedManifest
+    from swarm.network.host import Network
 
 
 @click.command(
@@ -58,17 +60,31 @@ def command(link: str, yes: bool, settings: Path | None, wait_for: int, no_metri
     raise SystemExit(run_peer(parsed, chosen, agree=accept if yes else ask, wait_for=wait_for))
 
 
-def accept(signed: SignedManifest) -> None:
+def accept(signed: SignedManifest, network: Network, link: Link) -> None:
     """--yes: nobody is asked."""
 
 
-def ask(signed: SignedManifest) -> None:
-    """Show what the run is and ask; ConfigError when the answer is no or nobody can answer."""
+def ask(signed: SignedManifest, network: Network, link: Link) -> None:
+    """Show what the run is and takes, and ask; ConfigError when the answer is no or nobody can answer."""
     click.echo(describe(signed))
+    click.echo("\n".join(expected(signed, network, link)))
     if not click.get_text_stream("stdin").isatty():
         raise ConfigError("nobody is here to agree (no terminal): read the above and add --yes")
     if not click.confirm("Join?", default=True):
         raise ConfigError("not joined, as you wished")
+
+
+def expected(signed: SignedManifest, network: Network, link: Link) -> list[str]:
+    """What taking part costs on this line, as measured with up to three peers."""
+    from peers.progress import read_progress
+    from peers.prospects import prospects
+    from peers.terminal import passing
+    from peers.visit import others, ways_to
+
+    records = read_progress(network)
+    with passing() as say:
+        ways = ways_to(network, others(network, link, records), say)
+    return prospects(signed.manifest, records, ways).lines()
 
 
 def describe(signed: SignedManifest) -> str:
@@ -89,6 +105,5 @@ def describe(signed: SignedManifest) -> str:
             f"Text       {show_bytes(sum(held.text_bytes for held in stock.values()))}, licence {licences}",
             f"Training   {manifest.training.steps:,} steps of {manifest.training.global_batch} samples",
             f"Memory     about {show_bytes(size.memory[0].total_bytes)} with one sample at a time",
-            f"Traffic    up to {show_bytes(2 * size.bytes_per_exchange)} each way a step",
         ]
     )

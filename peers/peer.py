@@ -8,13 +8,12 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peers.acquaintances import Acquaintances
-from peers.arrival import arrive
+from peers.arrival import Agree, arrive
 from peers.catch_up import CatchUp, RoundCatchUp
 from peers.certified import CheckpointDonor, StateFetcher
 from peers.donor import Donor
@@ -50,7 +49,7 @@ RETRY_SECONDS = 1.0
 LINGER_SECONDS = 10.0
 
 
-def run_peer(link: Link, settings: Settings, agree: Callable[[SignedManifest], None], wait_for: int = 1) -> int:
+def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1) -> int:
     """Train until the run's last step, the number of steps asked for, or a signal. The exit code."""
     require_golden()
     folder = settings.directory or run_folder(link.digest)

@@ -68,3 +68,9 @@ class RunFailedError(SwarmError):
     """The work was carried out and its result is not what it must be (for example: the replicas differ)."""
 
     exit_code = 11
+
+
+class UnfitError(SwarmError):
+    """`doctor` found something that must be fixed before this machine can join."""
+
+    exit_code = 12

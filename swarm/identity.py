@@ -102,6 +102,28 @@ class Identity:
         encryption = BestAvailableEncryption(passphrase.encode("utf-8", "surrogateescape"))
         return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
+    def export_to(self, path: Path, passphrase: str) -> None:
+        """Write `export_encrypted` to a new file, mode 0600. IdentityError where a file is there or none can be."""
+        pem = self.export_encrypted(passphrase)
+        try:
+            _write_new(path, pem)
+        except FileExistsError:
+            raise IdentityError(f"{path} exists and is not overwritten; choose another --to") from None
+        except OSError as error:
+            raise IdentityError(f"{path}: cannot be written: {error.strerror}; choose another --to") from None
+
+    @classmethod
+    def import_from(cls, path: Path, passphrase: str) -> Identity:
+        """The key that `export_to` wrote; not on disk here until `save`."""
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise IdentityError(f"{path}: cannot be read: {error.strerror}; name the exported file") from None
+        if len(data) > MAX_FILE_BYTES:
+            raise IdentityError(f"{path}: larger than {MAX_FILE_BYTES} bytes, so not a key; name the exported file")
+        return cls.import_encrypted(data, passphrase, str(path))
+
     @classmethod
     def import_encrypted(cls, pem: bytes, passphrase: str, source: str = "the exported key") -> Identity:
         """The inverse of `export_encrypted`; not on disk until `save`."""

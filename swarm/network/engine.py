@@ -24,7 +24,12 @@ from swarm.network.caps import Caps
 from swarm.network.counted import CountedP2P
 from swarm.network.daemon import Daemon
 from swarm.network.directory import Directory, Validator
+from swarm.network.reach import HANDLER as REACH
+from swarm.network.reach import LIMIT_BYTES as REACH_BYTES
+from swarm.network.reach import Reach, port_of
 from swarm.network.seeds import check_ports, dial_all, dial_seeds, join_failure, peer_id_in
+from swarm.network.sounding import HANDLER as SOUNDING
+from swarm.network.sounding import MOST_BYTES, WANTED, Sounding
 from swarm.network.streams import Streams
 from swarm.network.traffic import Traffic
 
@@ -67,6 +72,8 @@ class Engine:
     async def start(self) -> None:
         await self._bring_up()
         await self.blobs.start()
+        await self.streams.handle(SOUNDING, Sounding().answer, limit_bytes=WANTED.size + MOST_BYTES)
+        await self.streams.handle(REACH, Reach(self.connections).answer, limit_bytes=REACH_BYTES)
         if not self.place.client:
             actual = [address.rpartition("/p2p/")[0] for address in await self.addresses()]
             self._listen = _settled(self.place.listen, actual)
@@ -175,6 +182,10 @@ class Engine:
     async def connected(self) -> list[str]:
         return sorted({str(info.peer_id) for info in await self.p2p.list_peers()})
 
+    async def connections(self) -> list[tuple[str, str]]:
+        """(peer id, where it came from or was dialled) of every open connection."""
+        return [(str(info.peer_id), str(place)) for info in await self.p2p.list_peers() for place in info.addrs]
+
     async def fetch(
         self,
         digest: str,
@@ -195,15 +206,10 @@ class Engine:
 
 def _settled(wanted: Sequence[str], actual: Sequence[str]) -> tuple[str, ...]:
     """The addresses to listen on, with the port that was found free in place of port 0."""
-    ports = {port for address in actual if (port := _tcp_port(address)) is not None}
+    ports = {port for address in actual if (port := port_of(address)) is not None}
     if len(ports) != 1:
         return tuple(wanted)
     port = ports.pop()
     return tuple(
         address[: -len("/tcp/0")] + f"/tcp/{port}" if address.endswith("/tcp/0") else address for address in wanted
     )
-
-
-def _tcp_port(address: str) -> str | None:
-    _, found, rest = address.partition("/tcp/")
-    return rest.split("/")[0] if found else None

@@ -26,13 +26,16 @@ from swarm.network.counted import CountedP2P
 from swarm.network.directory import KINDS, Directory, Record
 from swarm.network.engine import Engine, Place
 from swarm.network.pipe import Buffer
+from swarm.network.reach import Outside, ask_outside, port_of
 from swarm.network.seeds import check_seeds
+from swarm.network.sounding import Way, measure
 from swarm.network.streams import Channel, Handler, Receiver, Streams
 from swarm.network.traffic import Traffic
 
 LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
 DHT_SECONDS = 15.0
 CLOSE_SECONDS = 5.0
+MEASURE_SECONDS = 120.0
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -226,6 +229,16 @@ class Network:
         """Dial peers, all at once; each address with the cause of its failure, or None where its peer answered."""
         check_seeds(addresses)
         return self.run(self._engine.meet(addresses), 2 * DHT_SECONDS)
+
+    def measure(self, peer_id: str) -> Way:
+        """Round trip, speed each way and clock of a peer, as seen from here. PeerError where it does not answer."""
+        return self.run(measure(self.streams, peer_id), MEASURE_SECONDS)
+
+    def seen_by(self, peer_id: str, ports: Sequence[int] | None = None) -> Outside:
+        """Let a peer dial us back, at these ports or those we listen on. PeerError where it does not answer."""
+        known = ports if ports is not None else [port_of(address) for address in self.addresses()]
+        wanted = list(dict.fromkeys(port for port in known if port is not None))
+        return self.run(ask_outside(self.streams, peer_id, wanted), DHT_SECONDS + 5.0)
 
     def reject(self, reason: str) -> None:
         """Count something that a stranger sent and that did not pass a check further up."""

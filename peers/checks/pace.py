@@ -1,0 +1,78 @@
+"""How fast this machine computes this run's model: one micro-batch for real, with weights that nobody needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from peers.checks.finding import Finding, fail, ok, warn
+
+if TYPE_CHECKING:
+    from swarm.manifest import Manifest
+    from swarm.settings import Settings
+
+SLOW_SHARE = 0.01  # of the swarm's work: below it, the machine helps more in another way
+
+
+class Pace:
+    """others_per_second: what the swarm does without us."""
+
+    name = "compute"
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        settings: Settings,
+        others_per_second: float,
+        measure: Callable[[Manifest, Settings], float] | None = None,
+    ) -> None:
+        self.manifest, self.settings, self.others = manifest, settings, others_per_second
+        self.measure = measure or samples_per_second
+        self.own: float | None = None
+
+    def look(self) -> Finding:
+        from swarm.errors import SwarmError
+        from swarm.model.memory import MemoryShortError
+
+        try:
+            own = self.own = self.measure(self.manifest, self.settings)
+        except (SwarmError, MemoryShortError) as error:
+            fix = "close other programs, or help without training: bloomswarm assist LINK"
+            return fail(self.name, f"one micro-batch of this model cannot be computed here: {error}", fix)
+        share = own / (own + self.others)
+        words = f"{own:.1f} samples/s ({own * self.manifest.model.sequence_length:,.0f} tokens/s)"
+        words += f", {100 * share:.0f} % of the swarm" if self.others else ""
+        if share < SLOW_SHARE:
+            fix = "join with a GPU (--device cuda); or average for others: bloomswarm assist LINK"
+            return warn(self.name, words, fix, samples_per_second=own, share=share)
+        return ok(self.name, words, samples_per_second=own, share=share)
+
+
+def samples_per_second(manifest: Manifest, settings: Settings) -> float:
+    """Of forward and backward, once warm. SwarmError, MemoryShortError where it cannot be computed."""
+    import numpy as np
+
+    from peers.device import choose_device
+    from peers.wiring import micro_batch
+    from swarm.model.bloom import model_from_vector
+    from swarm.model.gradient import GradientAccumulator
+    from swarm.model.layout import Layout
+    from swarm.model.precision import best_precision
+
+    def quiet(words: str) -> None:
+        """What is said of the device is a finding of its own."""
+
+    spec, layout = manifest.model, Layout.of(manifest.model)
+    device = choose_device(settings.device, quiet)
+    precision = best_precision(device) if settings.precision == "auto" else settings.precision
+    model = model_from_vector(spec, np.zeros(layout.size, np.float32), device)
+    sums = GradientAccumulator(model, layout, precision=precision)
+    size = micro_batch(manifest, settings, quiet).size
+    ids = np.random.default_rng(0).integers(0, spec.vocab_size, (size, spec.sequence_length))
+    batch = SimpleNamespace(input_ids=ids, labels=ids, refs=[SimpleNamespace(language="en")] * size)
+    sums.add(batch)
+    began = time.perf_counter()
+    sums.add(batch)
+    return size / (time.perf_counter() - began)

@@ -1,0 +1,39 @@
+"""A guest in a run: who answers, what they say, how good the ways to them are. Nothing is stored or told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from swarm.errors import NetworkError
+
+if TYPE_CHECKING:
+    from swarm.link import Link
+    from swarm.network.host import Network
+    from swarm.network.sounding import Way
+    from swarm.records import ProgressRecord
+
+MOST_WAYS = 3
+ASKED = 8  # peers tried until so many have answered
+
+
+def others(network: Network, link: Link, records: Mapping[str, ProgressRecord]) -> list[str]:
+    """Whom to ask: those that train first (their line is the one that counts), then the link's own."""
+    trainers = [peer for peer, record in records.items() if record.role == "trainer"]
+    doors = [address.rpartition("/p2p/")[2] for address in link.peers]
+    found = dict.fromkeys([*trainers, *doors, *records])
+    return [peer for peer in found if peer != network.peer_id][:ASKED]
+
+
+def ways_to(network: Network, peers: Sequence[str], say: Callable[[str], None], most: int = MOST_WAYS) -> list[Way]:
+    """The ways to the first `most` peers that answer. One after another: together they would share our line."""
+    ways: list[Way] = []
+    for peer in peers:
+        if len(ways) == most:
+            break
+        say(f"Measuring the way to {peer[-6:]} ...")
+        try:
+            ways.append(network.measure(peer))
+        except NetworkError:
+            network.reject("sounding")
+    return ways
