@@ -7,7 +7,8 @@ With overlap, training goes on from the cut while the round is under way, and th
     committed without me    local <- local now + (new anchor - old anchor)      the delta stays for the next round
     void span, or missed    nothing changes
 
-So no step is lost and none is applied twice. A peer that fell behind goes back to the anchor.
+So no step is lost and none is applied twice. A peer whose delta no round of three has included goes back to the anchor:
+it was made for parameters that the swarm has long left.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from swarm.model.memory import AgainError, MemoryShortError, MicroBatch
 from swarm.schema import RunConfig
 from swarm.state import SharedState
 from swarm.update.schedule import learning_rate
+
+STALE_ROUNDS = 2  # so many may pass over a delta; the next one drops it
 
 
 class LocalWork:
@@ -52,6 +55,8 @@ class LocalWork:
         self.held = 0  # samples in deltas that no round has included yet
         self.samples = 0  # since the last cut
         self.done = 0  # inner steps since the last cut
+        self.passed_over = 0  # rounds in a row that were committed without what this peer has to give
+        self._reading: tuple[int, tuple[str, ...]] | None = None
         self.losses: list[float] = []
         self.loss: float | None = None
         self.tokens: Counter[str] = Counter()  # of the steps behind the last contribution
@@ -59,7 +64,7 @@ class LocalWork:
 
     def contribution(self, step: int, averager: Averager) -> Contribution:
         """Train until the averager says that it is time, then cut. Nothing where an outcome already waits."""
-        self.batches.begin(step, averager.roster())
+        self._read_on(step, averager.roster())
         while not averager.due(step, self.samples) and not self.leaving():
             self.train(step)
         self.loss = sum(self.losses) / len(self.losses) if self.losses else None
@@ -75,13 +80,20 @@ class LocalWork:
 
     def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
         """Take part in a round, and with overlap train on while it is under way."""
-        if not self.spec.overlap or self.given is None:
+        last = step + 1 == self.total_steps
+        if not self.spec.overlap or self.given is None or last:
             return average()
         with ThreadPoolExecutor(1, "round") as executor:
             round_ = executor.submit(average)
             while not round_.done() and not self.leaving():
                 self.train(step + 1)
             return round_.result()
+
+    def _read_on(self, step: int, roster: tuple[str, ...]) -> None:
+        """The text of this step from its beginning, or, after a round that came to nothing, from where we are in it."""
+        if self._reading != (step, roster):
+            self.batches.begin(step, roster)
+            self._reading = (step, roster)
 
     def train(self, step: int) -> None:
         """One inner step."""
@@ -116,6 +128,9 @@ class LocalWork:
 
     def update(self, outcome: Averaged) -> None:
         """The anchor has moved: move with it."""
+        if self._is_stale(outcome):
+            self.restart()
+            return
         local = self.inner.vector()
         np.subtract(local, self.anchor, out=local)  # what was trained since the old anchor
         if outcome.included and self.given is not None:
@@ -125,6 +140,11 @@ class LocalWork:
         self.state.layout.scatter(local, self.accumulator.model)
         np.copyto(self.anchor, self.state.parameters)
         self.given = None
+
+    def _is_stale(self, outcome: Averaged) -> bool:
+        waiting = self.held + self.samples > 0 and not outcome.included
+        self.passed_over = self.passed_over + 1 if waiting else 0
+        return self.passed_over > STALE_ROUNDS
 
     def _take_away_what_was_given(self, local: np.ndarray, outcome: Averaged) -> None:
         assert self.given is not None
@@ -137,4 +157,4 @@ class LocalWork:
         np.copyto(self.anchor, self.state.parameters)
         self.state.layout.scatter(self.anchor, self.accumulator.model)
         self.inner.forget()
-        self.given, self.held, self.samples, self.done = None, 0, 0, 0
+        self.given, self.held, self.samples, self.done, self.passed_over = None, 0, 0, 0, 0

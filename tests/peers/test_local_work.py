@@ -135,6 +135,33 @@ def test_a_delta_that_was_not_included_goes_into_the_next_round_once(make: Calla
     assert third.samples == 0
 
 
+def test_a_delta_that_three_rounds_passed_over_is_dropped(make: Callable[..., LocalWork]) -> None:
+    work = make()
+    gift = work.contribution(0, Calls(12))  # type: ignore[arg-type]
+    for step in range(3):
+        kept = work.contribution(step, Calls(0))  # type: ignore[arg-type]
+        assert kept.samples == gift.samples, step
+        commit(work, np.full_like(gift.vector, 0.01), included=False)
+    assert np.array_equal(work.inner.vector(), work.state.parameters)
+    assert work.contribution(3, Calls(0)).samples == 0  # type: ignore[arg-type]
+
+
+def test_after_a_missed_round_reading_goes_on_and_does_not_begin_again(make: Callable[..., LocalWork]) -> None:
+    work = make()
+    work.contribution(0, Calls(12))  # type: ignore[arg-type]
+    work.contribution(0, Calls(8))  # type: ignore[arg-type]
+    assert work.batches.cursor()["drawn"] == 20
+    assert sum(work.batches.coverage.distinct.values()) == 20, "no sample was read twice"
+
+
+def test_nothing_is_trained_during_the_last_round(make: Callable[..., LocalWork]) -> None:
+    work = make(overlap=True)
+    work.contribution(7, Calls(12))  # type: ignore[arg-type]
+    trained = threading.Event()
+    work.tell = lambda samples: trained.set()
+    assert not work.exchange(7, lambda: trained.wait(1)), "it could not be given any more"  # type: ignore[arg-type, return-value]
+
+
 def test_void_spans_keep_their_delta(make: Callable[..., LocalWork]) -> None:
     work = make()
     gift = work.contribution(0, Calls(12))  # type: ignore[arg-type]
