@@ -51,7 +51,7 @@ def serve(run: Path, listen: tuple[str, ...], announce: tuple[str, ...], peers: 
         with Network(
             identity, signed.digest, listen=listen or EVERYWHERE, announce=announce, initial_peers=peers
         ) as network:
-            offer(network, signed, folder.tokenizer())
+            offer(network, signed, folder.tokenizer(), folder.weights())
             link = str(Link(signed.digest, tuple(network.addresses())[:8]))
             folder.write_link(link)
             events(
