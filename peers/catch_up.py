@@ -91,7 +91,7 @@ class RoundCatchUp:
         """Where the swarm is too far ahead to be followed round by round, take a certified state."""
         if not missed.behind:
             return False
-        live = self.reporter.progress.trainers()
+        live = self.reporter.progress.members()
         own = self.fetcher.network.peer_id
         donors = sorted((peer for peer in live if peer != own), key=lambda peer: -live[peer].step)
         self.reporter.state("downloading")

@@ -21,6 +21,7 @@ COMMANDS = {
     "create": ("peers.create", "Create a run: keys, tokenizer, signed manifest."),
     "seed": ("peers.seed", "Serve a run to newcomers and print its join link."),
     "join": ("peers.join", "Train with a run, given its link."),
+    "assist": ("peers.assist", "Average for a run's peers, without training."),
     "eval": ("peers.evaluate", "Loss and bits per byte of a checkpoint, per language."),
     "export": ("peers.export", "Turn a checkpoint into a transformers folder."),
     "monitor": ("peers.monitor", "Watch a run: health page, metrics, JSON."),

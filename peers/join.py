@@ -55,7 +55,7 @@ def command(link: str, yes: bool, settings: Path | None, wait_for: int, no_metri
     for name in ("listen", "announce"):
         flags[name] = flags[name] or None
     chosen = load_settings(settings, metrics=False if no_metrics else None, **flags)
-    from peers.peer import run_peer
+    from peers.stay import run_peer
 
     raise SystemExit(run_peer(parsed, chosen, agree=accept if yes else ask, wait_for=wait_for))
 

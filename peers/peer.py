@@ -1,11 +1,11 @@
-"""One training peer: arrive in the run, train to its end or until told to leave, and leave nothing undone.
+"""One training peer: train to the run's end or until told to leave, and leave nothing undone.
 
-`run_peer` is its life as a process (signals, identity, network); `Peer` is the training inside it.
+Its life as a process is in `peers/stay.py`. What an assistant (peers/assistant.py) does otherwise stands in methods of
+its own.
 """
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from contextlib import ExitStack
@@ -13,76 +13,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peers.acquaintances import Acquaintances
-from peers.arrival import Agree, arrive
 from peers.catch_up import CatchUp, RoundCatchUp
 from peers.certified import CheckpointDonor, StateFetcher
 from peers.donor import Donor
 from peers.events import Events
-from peers.folders import run_folder
 from peers.known import require_known
 from peers.lifecycle import Leave
 from peers.progress import Progress
 from peers.reporter import Reporter
-from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
 from peers.wiring import averager, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
 from swarm.checkpoint import save
-from swarm.errors import INTERRUPTED, NetworkError, ResourceError
-from swarm.identity import Identity
+from swarm.errors import ResourceError
 from swarm.link import Link
 from swarm.model.bloom import starting_vector
-from swarm.network.caps import Caps
 from swarm.network.host import Network
 from swarm.settings import Settings
 from swarm.state import SharedState
 from swarm.state_file import state_to_bytes
-from swarm.update.golden import require_golden
 
 if TYPE_CHECKING:
     from swarm.manifest import SignedManifest
 
-REVIVALS = 5  # times that a daemon which died is started again before the peer gives up
 WAIT_SECONDS = 0.1
 RETRY_SECONDS = 1.0
 LINGER_SECONDS = 10.0
 
 
-def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1) -> int:
-    """Train until the run's last step, the number of steps asked for, or a signal. The exit code."""
-    require_golden()
-    folder = settings.directory or run_folder(link.digest)
-    events = Events(settings.log_format, folder)
-    identity = Identity.load_or_create(folder / "identity.pem")
-    with ExitStack() as stack:
-        leave = stack.enter_context(Leave())
-        stack.enter_context(identity.lock())
-        network = stack.enter_context(
-            Network(
-                identity,
-                link.digest,
-                initial_peers=(*link.peers, *settings.initial_peers, *Acquaintances(folder / "peers.json").addresses()),
-                listen=settings.listen,
-                announce=settings.announce,
-                client=settings.client,
-                caps=Caps(settings.upload_mbit, settings.download_mbit),
-                revivals=REVIVALS,
-                on_death=leave.now,
-            )
-        )
-        signed, tokenizer = arrive(network, link, RunFolder(folder), agree)
-        events("joined", f"Joined {signed.manifest.name} as {identity.name}.", peer_id=identity.peer_id)
-        with Peer(network, signed, tokenizer, settings, folder=folder, events=events, leave=leave) as peer:
-            finished = peer.run(wait_for)
-        if leave.reason is not None and not finished:
-            raise NetworkError(f"{leave.reason}; the same command goes on from the last checkpoint")
-    gc.freeze()  # everything is closed: do not let the interpreter search torch's objects for garbage for seconds
-    return 0 if finished else INTERRUPTED
-
-
 class Peer:
     """The training of one peer. Use as a context manager."""
+
+    role = "trainer"
 
     def __init__(
         self,
@@ -107,7 +70,7 @@ class Peer:
         require_known(self.manifest)
         addresses = tuple(self.network.addresses())[:8]
         self.progress = self.resources.enter_context(
-            Progress(self.network, role="trainer", lonely=self.look_for_others)
+            Progress(self.network, role=self.role, lonely=self.look_for_others)
         )
         self.progress.tell(step=0, state="assembling", addresses=addresses)
         self.reporter = self.resources.enter_context(
@@ -136,24 +99,37 @@ class Peer:
     def run(self, wait_for: int) -> bool:
         """Train. True where this peer got as far as it should, False where it was told to leave before."""
         self.reporter.state("assembling")
-        self.say(f"Reading the run's text in {len(self.manifest.data.stock)} languages ...")
-        with passing() as show:
-            self.batches = training_data(self.manifest, self.tokenizer, self.settings, self.network.peer_id, show)
+        self.batches = self.text()
         self.state, checkpoint = starting_state(self.checkpoints, self.signed, self.say)
         if checkpoint is not None:
-            self.batches.restore(checkpoint.cursor)
+            if checkpoint.cursor:  # an assistant that has never read text has none
+                self.batches.restore(checkpoint.cursor)
             self.say(f"Going on from step {self.state.step}.")
         self.averager = averager(
             self.manifest,
             self.network,
             self.state,
-            self.progress.trainers,
+            self.progress.members,
             folder=self.folder,
             checkpoint=checkpoint,
         )
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close
-        self.work = work(
+        self.work = self.making()
+        self.catch_up = self.catching_up()
+        self.wait_for(wait_for)
+        self.train()
+        return self.end()
+
+    def text(self) -> Any:
+        """What this peer reads, and where it is in it."""
+        self.say(f"Reading the run's text in {len(self.manifest.data.stock)} languages ...")
+        with passing() as show:
+            return training_data(self.manifest, self.tokenizer, self.settings, self.network.peer_id, show)
+
+    def making(self) -> Any:
+        """What makes this peer's contributions."""
+        return work(
             self.manifest,
             self.state,
             self.batches,
@@ -162,10 +138,6 @@ class Peer:
             leaving=lambda: bool(self.leave),
             say=self.say,
         )
-        self.catch_up = self.catching_up()
-        self.wait_for(wait_for)
-        self.train()
-        return self.end()
 
     def catching_up(self) -> CatchUp | RoundCatchUp:
         """How this run's peers give each other the shared state: by certificate, or, with hivemind's, on trust."""

@@ -63,6 +63,14 @@ class Progress:
             if record.role == "trainer" and record.state not in ("leaving", "finished")
         }
 
+    def members(self) -> dict[str, ProgressRecord]:
+        """Those that take part in rounds and are not about to leave: who trains, and who averages for others."""
+        return {
+            peer: record
+            for peer, record in self.heard.items()
+            if record.role in ("trainer", "assistant") and record.state not in ("leaving", "finished")
+        }
+
     def _run(self) -> None:
         from swarm.errors import NetworkError
 

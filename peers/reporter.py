@@ -115,7 +115,7 @@ class Reporter:
     def download(self, completed: bool) -> None:
         self.exporter.download(completed)
 
-    def step(self, report: StepReport, work: GradientWork, batches: Batches) -> None:
+    def step(self, report: StepReport, work: GradientWork, batches: Batches | None) -> None:
         """One turn of the trainer's loop: count it, export it, tell the swarm, and say it in one line."""
         outcome = report.outcome
         stats = outcome.stats
@@ -142,9 +142,10 @@ class Reporter:
             "apply": report.apply_seconds,
         }
         self.exporter.step(report.step, work.loss, report.samples, work.tokens, seconds)
-        self.exporter.coverage(
-            {code: batches.coverage.fraction(code) for code in self.manifest.data.stock}, batches.coverage.overlap
-        )
+        if batches is not None:
+            self.exporter.coverage(
+                {code: batches.coverage.fraction(code) for code in self.manifest.data.stock}, batches.coverage.overlap
+            )
         self._swarm()
         self._tell(report, work, sum(seconds.values()))
         self._say(report, work, sum(seconds.values()))
@@ -217,9 +218,12 @@ class Reporter:
         match report.outcome:
             case Averaged(included=included):
                 others = values["group"] - 1
-                with_whom = f"with {others} other{'s' if others != 1 else ''}" if others else "alone"
+                count = f"{others} other{'s' if others != 1 else ''}"
+                with_whom = f"with {count}" if others else "alone"
                 how = f"averaged {with_whom} in {show_seconds(report.average_seconds)}"
                 words = f"{done}: {gave}; {how}" if included else f"{done}: the swarm's step, without this peer"
+                if self.progress.role == "assistant":
+                    words = f"{done}: averaged for {count} in {show_seconds(report.average_seconds)}"
                 self.events("step", words, outcome="committed", **values)
             case missed:
                 self.events("step", f"{done}: {gave}; round missed: {missed.reason}", **values | told_of(missed))
@@ -228,8 +232,9 @@ class Reporter:
         """The last event: what was given, where the model is."""
         seconds = time.monotonic() - self.began
         tokens = sum(self.tokens.values())
+        what = f"gave {self.samples:,} samples ({tokens:,} tokens in {len(self.tokens)} languages)"
         gave = (
-            f"You gave {self.samples:,} samples ({tokens:,} tokens in {len(self.tokens)} languages) in "
+            f"You {what if self.progress.role == 'trainer' else 'averaged for others'} in "
             f"{self.rounds['committed']} rounds and {show_seconds(seconds)}; "
             f"sent {show_bytes(self.network.traffic.total('sent'))}, "
             f"received {show_bytes(self.network.traffic.total('received'))}. Thank you."
