@@ -31,6 +31,7 @@ from swarm.link import Link
 from swarm.model.bloom import starting_vector
 from swarm.network.host import Network
 from swarm.settings import Settings
+from swarm.sizing import show_seconds
 from swarm.state import SharedState
 from swarm.state_file import state_to_bytes
 
@@ -70,7 +71,7 @@ class Peer:
         require_known(self.manifest)
         addresses = tuple(self.network.addresses())[:8]
         self.progress = self.resources.enter_context(
-            Progress(self.network, role=self.role, lonely=self.look_for_others)
+            Progress(self.network, self.role, lonely=self.look_for_others, found=self.found_others, twin=self.yield_to)
         )
         self.progress.tell(step=0, state="assembling", addresses=addresses)
         self.reporter = self.resources.enter_context(
@@ -89,12 +90,20 @@ class Peer:
     def __exit__(self, *_: object) -> None:
         self.resources.close()
 
-    def look_for_others(self) -> None:
+    def look_for_others(self, seconds: float) -> None:
         """Nobody has been heard of for a while: knock again at the doors that are known."""
         doors = [*self.network.initial_peers, *self.acquaintances.addresses()]
         causes = self.network.meet(doors)
         if causes and all(cause is not None for cause in causes.values()):
-            self.say("Nobody of the swarm answers: training goes on alone, and others are looked for.")
+            again = f"{len(causes)} known addresses are tried again in {show_seconds(seconds)}"
+            self.say(f"Nobody of the swarm answers ({next(iter(causes.values()))}): going on alone; {again}.")
+
+    def found_others(self) -> None:
+        self.say("Others of the swarm are here again.")
+
+    def yield_to(self) -> None:
+        """An older process runs with our key: what both say would undo each other."""
+        self.leave.now("another process runs with this peer's key; stop that one, or use another --dir")
 
     def run(self, wait_for: int) -> bool:
         """Train. True where this peer got as far as it should, False where it was told to leave before."""

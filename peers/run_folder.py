@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,17 @@ class RunFolder:
 
     def write_link(self, link: str) -> None:
         write_atomically(self.path / LINK, link.encode() + b"\n")
+
+    def link(self) -> str:
+        """The link that a seed here has written last."""
+        if not (self.path / LINK).is_file():
+            raise ConfigError(f"{self.path}: no seed has run here yet; start it: bloomswarm seed {self.path}")
+        return self._read(LINK).decode("utf-8", "replace").strip()
+
+    def last_port(self) -> int | None:
+        """The TCP port of the first address in that link."""
+        found = re.search(r"/tcp/([0-9]{1,5})/p2p/", self.link()) if (self.path / LINK).is_file() else None
+        return int(found.group(1)) if found else None
 
     def _read(self, name: str) -> bytes:
         try:
