@@ -33,6 +33,8 @@ def arrive(network: Network, link: Link, folder: RunFolder, agree: Agree) -> tup
         agree(signed, network, link)
     tokenizer = folder.tokenizer() if known else ask_for_tokenizer(network, signed)
     folder.write(signed.to_json(), tokenizer)
+    if link.at is not None:
+        folder.write_pin(link.at)
     offer(network, signed, tokenizer)
     return signed, tokenizer
 

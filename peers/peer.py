@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from peers.acquaintances import Acquaintances
 from peers.catch_up import CatchUp, RoundCatchUp
-from peers.certified import CheckpointDonor, StateFetcher
+from peers.certified import StateFetcher
+from peers.checkpoint_donor import CheckpointDonor
 from peers.donor import Donor
 from peers.events import Events
 from peers.known import require_known
 from peers.lifecycle import Leave
+from peers.pin import require_computed
 from peers.progress import Progress
 from peers.reporter import Reporter
 from peers.terminal import passing
@@ -64,6 +66,7 @@ class Peer:
         self.folder, self.events, self.leave = folder, events, leave
         self.checkpoints = folder / "checkpoints"
         self.acquaintances = Acquaintances(folder / "peers.json")
+        self.pin = RunFolder(folder).pin()
         self.lock = threading.Lock()  # held while the state changes, and while it is copied for a newcomer
         self.resources = ExitStack()
 
@@ -153,8 +156,16 @@ class Peer:
         if self.manifest.averaging.algorithm == "hivemind":
             Donor(self.network, self.snapshot, lambda: self.state.step)
             return CatchUp(self.network, self.manifest, self.state, self.lock, self.reporter)
-        CheckpointDonor(self.network, self.checkpoints)
-        fetcher = StateFetcher(self.network, self.manifest, self.averager, lambda done, size, donor: None)
+        CheckpointDonor(self.network, self.manifest, self.checkpoints)
+        fetcher = StateFetcher(
+            self.network,
+            self.manifest,
+            self.averager,
+            self.folder,
+            watch=self.reporter,
+            leaving=lambda: bool(self.leave),
+            pin=self.pin,
+        )
         return RoundCatchUp(
             fetcher,
             self.state,
@@ -231,6 +242,7 @@ class Peer:
         """The shared update, and a checkpoint where one is due."""
         with self.lock:
             self.state.apply(outcome)
+        require_computed(self.pin, self.state)
         self.acquaintances.remember(self.progress.records(), self.network.peer_id)
         if self.state.step % self.manifest.training.checkpoint_every == 0 and self.state.step < self.last_step:
             try:

@@ -65,7 +65,7 @@ class Reporter:
         self.tokens: Counter[str] = Counter()
         self.counted: Counter[str] = Counter()  # rejections told to the exporter so far
         self.refused: Counter[str] = Counter()  # those of the round
-        self.forks = 0
+        self.forks = self.quarter = 0
         self.exporter = PeerExporter(
             settings.metrics_port,
             run=network.run_digest,
@@ -114,6 +114,19 @@ class Reporter:
 
     def download(self, completed: bool) -> None:
         self.exporter.download(completed)
+
+    def downloading(self, done: int, total: int, donors: int) -> None:
+        """For `status` and the metrics, and a line for the log at every quarter."""
+        self.exporter.downloading(done, total, donors)
+        quarter = 4 * done // max(total, 1)
+        if quarter != self.quarter and donors:
+            self.note(f"Downloading the run's state: {self.exporter.detail}, {show_bytes(total)} in all.")
+        self.quarter = quarter
+
+    def gave_up(self, donor: str, reason: str, detail: str) -> None:
+        """A donor of state that was given up; others go on."""
+        self.exporter.gave_up(reason)
+        self.note(f"Gave up {friendly_name(donor)} as a donor of the state ({reason}): {detail}.")
 
     def step(self, report: StepReport, work: GradientWork, batches: Batches | None) -> None:
         """One turn of the trainer's loop: count it, export it, tell the swarm, and say it in one line."""

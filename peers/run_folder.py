@@ -14,7 +14,7 @@ from swarm.errors import ConfigError
 if TYPE_CHECKING:
     from swarm.manifest import SignedManifest
 
-MANIFEST, TOKENIZER, LINK = "manifest.json", "tokenizer.json", "link"
+MANIFEST, TOKENIZER, LINK, PIN = "manifest.json", "tokenizer.json", "link", "pin"
 
 
 class RunFolder:
@@ -42,6 +42,19 @@ class RunFolder:
     def write(self, manifest: bytes, tokenizer: bytes) -> None:
         write_atomically(self.path / TOKENIZER, tokenizer)
         write_atomically(self.path / MANIFEST, manifest)
+
+    def write_pin(self, pin: tuple[int, str]) -> None:
+        """The round and root that a link has pinned: they count for this folder from now on."""
+        write_atomically(self.path / PIN, f"{pin[0]}:{pin[1]}\n".encode())
+
+    def pin(self) -> tuple[int, str] | None:
+        """ConfigError where the file was changed."""
+        if not (self.path / PIN).is_file():
+            return None
+        number, _, root = self._read(PIN).decode("ascii", "replace").strip().partition(":")
+        if not number.isdigit() or len(number) > 16 or len(root) != 64:
+            raise ConfigError(f"{self.path / PIN} is not <round>:<64 hex digits>; remove it and join by the link again")
+        return int(number), root
 
     def write_link(self, link: str) -> None:
         write_atomically(self.path / LINK, link.encode() + b"\n")

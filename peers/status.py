@@ -142,7 +142,8 @@ def peer_line(peer: dict[str, Any]) -> str:
     else:
         since = peer["seconds_since_step"]
         ago = f", the last {since:.0f} s ago" if since is not None else ""
-        line = f"{name}: {peer['state']} ({peer['status']}), step {peer['step']:,}{ago}; {peer['url']}"
+        doing = f"{peer['state']} {peer['detail']}" if peer.get("detail") else peer["state"]
+        line = f"{name}: {doing} ({peer['status']}), step {peer['step']:,}{ago}; {peer['url']}"
         if peer.get("problems"):
             line += f"; the swarm: {', '.join(peer['problems'])}"
     return line + (f". What to do: {peer['advice']}" if peer["advice"] else "")

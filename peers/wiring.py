@@ -133,6 +133,7 @@ def averager(
         manifest,
         state.layout,
         span_digests=state.span_digests,
+        root=state.root,
         start=start,
         surroundings=Surroundings(progress),
     )

@@ -25,7 +25,7 @@ from swarm.averaging.live.links import PURPOSE
 from swarm.averaging.live.positions import CertifiedState, certified_states
 from swarm.averaging.live.residuals import load_residuals, save_residuals
 from swarm.averaging.live.revival import replay
-from swarm.averaging.live.terms import Digests, terms_of
+from swarm.averaging.live.terms import Digests, Root, terms_of
 from swarm.averaging.round.certificate import Position, genesis
 from swarm.averaging.round.context import Crypto, Self
 from swarm.averaging.round.log import Log
@@ -71,7 +71,7 @@ class Surroundings:
 
 
 class RoundAverager:
-    """`Averager`. span_digests: those of the current shared state (`SharedState.span_digests`).
+    """`Averager`. span_digests, root: those of the current shared state (`SharedState`).
 
     One step of the trainer is one round: `step` is always `position().round`.
     """
@@ -83,10 +83,11 @@ class RoundAverager:
         layout: Layout,
         *,
         span_digests: Digests,
+        root: Root,
         start: Start,
         surroundings: Surroundings,
     ) -> None:
-        self.network, self.layout, self.span_digests = network, layout, span_digests
+        self.network, self.layout, self.span_digests, self.root = network, layout, span_digests, root
         self.terms = terms_of(manifest, layout.size)
         me = Self(network.peer_id, secrets.randbits(63), surroundings.bandwidth, full=not network.client)
         core = Peer(
@@ -237,7 +238,7 @@ class RoundAverager:
         return self._call(self.driver.note, now, step, samples)
 
     def _state(self) -> bytes:
-        return self.terms.state(self._position.round, self.span_digests)
+        return self.terms.state(self._position.round, self.span_digests, self.root)
 
     def _call(self, work: Any, *arguments: Any) -> bool:
         """Run in the network's loop, without waiting; False where there is none any more."""
