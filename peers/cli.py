@@ -26,6 +26,8 @@ COMMANDS = {
     "export": ("peers.export", "Turn a checkpoint into a transformers folder."),
     "monitor": ("peers.monitor", "Watch a run: health page, metrics, JSON."),
     "status": ("peers.status", "One line: what is happening, and what to do about it."),
+    "pause": ("peers.pause", "Let this machine's peers compute nothing for a while."),
+    "resume": ("peers.resume", "Let them train again."),
     "doctor": ("peers.doctor", "Check everything before anything is joined."),
     "report": ("peers.report", "One redacted file for a bug report."),
     "identity": ("peers.identity", "The keys that this machine signs with: show, export, import."),

@@ -18,17 +18,20 @@ from peers.certified import StateFetcher
 from peers.checkpoint_donor import CheckpointDonor
 from peers.donor import Donor
 from peers.events import Events
+from peers.farewell import farewell
 from peers.known import require_known
 from peers.lifecycle import Leave
+from peers.pausing import Pausing, is_paused
 from peers.pin import require_computed
 from peers.progress import Progress
 from peers.reporter import Reporter
+from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
 from peers.wiring import averager, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
-from swarm.checkpoint import save
-from swarm.errors import ResourceError
+from swarm.checkpoint import latest, load, save
+from swarm.errors import CheckpointError, ResourceError
 from swarm.link import Link
 from swarm.model.bloom import starting_vector
 from swarm.network.host import Network
@@ -141,15 +144,18 @@ class Peer:
 
     def making(self) -> Any:
         """What makes this peer's contributions."""
-        return work(
+        made = work(
             self.manifest,
             self.state,
             self.batches,
             self.settings,
             tell=self.tell,
-            leaving=lambda: bool(self.leave),
+            leaving=lambda: bool(self.leave) or is_paused(self.folder),
             say=self.say,
         )
+        certified = self.manifest.averaging.algorithm == "round"
+        asked = self.averager.asked if certified else lambda step: False  # with hivemind's it comes back by the state
+        return Pausing(made, self.folder, asked=asked, leaving=self.leave.event, say=self.reporter.paused)
 
     def catching_up(self) -> CatchUp | RoundCatchUp:
         """How this run's peers give each other the shared state: by certificate, or, with hivemind's, on trust."""
@@ -197,17 +203,32 @@ class Peer:
             catch_up=self.catch_up,
             report=self.report,
             leaving=lambda: bool(self.leave),
+            averaging=self.reporter.averaging,
         ).run()
 
     def end(self) -> bool:
         """The last checkpoint, help for those who are not there yet, and the farewell."""
-        self.reporter.state("finished" if self.state.step >= self.last_step else "leaving")
-        path = self.save()
         finished = self.state.step >= self.last_step
+        self.reporter.state("finished" if finished else "leaving")
+        path = self.last_checkpoint(finished)
         if finished:
             self.linger()
-        self.reporter.farewell(finished, path, self.state)
+        farewell(self.reporter, finished, path, self.state)
         return finished
+
+    def last_checkpoint(self, finished: bool) -> Path | None:
+        """The one of the end, read back and compared; of a peer that just leaves, the last that the disk could take."""
+        try:
+            path = self.save()
+        except ResourceError as error:
+            if finished:
+                raise
+            self.reporter.checkpoint(saved=False)
+            self.say(f"No checkpoint: {error}")
+            return latest(self.checkpoints)
+        if finished and load(path).state.digest() != self.state.digest():
+            raise CheckpointError(f"{path}: the disk does not hold what was written; run the same command again")
+        return path
 
     def linger(self) -> None:
         """Who is done stays for a moment, so that the others can still get the last round from somebody."""

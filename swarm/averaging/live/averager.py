@@ -123,8 +123,12 @@ class RoundAverager:
             return True
         if not self._note(step, samples):
             return True
+        return samples > 0 and self.asked(step)
+
+    def asked(self, step: int) -> bool:
+        """Whether the round of `step` waits for what this peer gives to it, be it nothing."""
         asked = self.driver.asked
-        return samples > 0 and asked is not None and asked.round == step + 1
+        return asked is not None and asked.round == step + 1
 
     def average(self, step: int, contribution: Contribution) -> Result:
         """The outcome of the round of `step`. Outcomes that already wait come first, without the contribution.
