@@ -103,6 +103,7 @@ class Ours:
             manifest,
             layout_of(values),
             span_digests=lambda spans: [hashlib.sha256(b"%d" % span).digest() for span in spans],
+            root=lambda digests: hashlib.sha256(b"".join(digests)).digest(),
             start=Start.genesis(manifest, Path(folder) / str(index)),
             surroundings=Surroundings(lambda: self.alive, wait_for=count),
         )

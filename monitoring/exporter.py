@@ -42,7 +42,7 @@ class PeerExporter:
     ) -> None:
         self.series = Series(("peer",), run, {"language": languages, "version": (__version__,)})
         self.clock, self.machine = clock, Machine(folder)
-        self.current_state = "assembling"
+        self.current_state, self.detail = "assembling", ""
         self.meter: Meter | None = None
         self.gpu: Gpu | None = None
         self.grid_intensity = 0.0
@@ -159,7 +159,7 @@ class PeerExporter:
         self.series.add("swarm_rejected_total", count, reason=reason)
 
     def state(self, name: str) -> None:
-        self.current_state = name
+        self.current_state, self.detail = name, ""
         self.series.one_of("swarm_state", name)
 
     def coverage(self, by_language: Mapping[str, float], overlap: int = 0) -> None:
@@ -174,6 +174,16 @@ class PeerExporter:
     def download(self, completed: bool) -> None:
         """A state download ended."""
         self.series.add("swarm_downloads_total", outcome="completed" if completed else "failed")
+
+    def downloading(self, done: int, total: int, donors: int) -> None:
+        """Bytes of the state that are here, of how many, and from how many peers the rest comes."""
+        ratio = done / max(total, 1)
+        self.series.put("swarm_download_ratio", ratio)
+        self.detail = f"{100 * ratio:.0f} % from {donors} donor{'s' if donors != 1 else ''}"
+
+    def gave_up(self, reason: str) -> None:
+        """A donor of state lied, refused, stalled, was slow or went away."""
+        self.series.add("swarm_donors_given_up_total", reason=reason)
 
     def checkpoint(self, saved: bool) -> None:
         self.series.add("swarm_checkpoints_total", outcome="saved" if saved else "failed")
@@ -210,6 +220,7 @@ class PeerExporter:
         return {
             "status": "stalled" if stalled else "ok",
             "state": self.current_state,
+            "detail": self.detail,
             "step": int(self.series.get("swarm_step") or 0),
             "seconds_since_step": None if age is None else round(age, 1),
             "version": __version__,

@@ -40,12 +40,16 @@ class Acquaintances:
         """Keep what these peers say of where they are; each may only name itself. Those that train come first."""
         known: list[str] = []
         for peer, record in sorted(records.items(), key=lambda item: item[1].role != "trainer"):
-            own = [text for text in record.addresses if text.endswith(f"/p2p/{peer}") and _dialable(text)]
-            known += own[:OF_ONE] if peer != own_id else []
+            known += doors_of(peer, record)[:OF_ONE] if peer != own_id else []
         kept = tuple(known[:MOST])
         if kept and kept != self.kept:
             write_atomically(self.path, json.dumps(kept).encode())
             self.kept = kept
+
+
+def doors_of(peer: str, record: ProgressRecord) -> list[str]:
+    """What a peer says of where it is, where it can be so."""
+    return [text for text in record.addresses if text.endswith(f"/p2p/{peer}") and _dialable(text)]
 
 
 def _dialable(text: str) -> bool:

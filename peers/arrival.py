@@ -25,19 +25,21 @@ def arrive(network: Network, link: Link, folder: RunFolder, agree: Agree) -> tup
 
     Offers both to others afterwards: every peer is a door. LinkError, ConfigError, IncompatibleError, NetworkError.
     """
+    from swarm.manifest import incompatible
+
     known = folder.has_manifest()
     signed = folder.manifest() if known else ask_for_manifest(network, link)
     if known and signed.digest != link.digest:
-        raise IncompatibleError(
-            f"{folder.path} holds the run {signed.digest[:16]}, the link is of {link.digest[:16]}; "
-            "use another --dir for another run"
-        )
+        told = incompatible(signed.manifest, ask_for_manifest(network, link).manifest)
+        raise IncompatibleError(f"{folder.path} holds another run: {told}, or another --dir for another run")
     if not known:
         agree(signed, network, link)
     tokenizer = folder.tokenizer() if known else ask_for_tokenizer(network, signed)
     if serves_weights(signed.manifest.model.initial_checkpoint) and folder.weights() is None:
         folder.write_weights(ask_for_weights(network, signed))
     folder.write(signed.to_json(), tokenizer)
+    if link.at is not None:
+        folder.write_pin(link.at)
     offer(network, signed, tokenizer, folder.weights())
     return signed, tokenizer
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from peers.donor import download
-from swarm.errors import NetworkError, SwarmError
+from swarm.errors import LinkError, NetworkError, ResourceError, SwarmError
 from swarm.sizing import show_bytes
 from swarm.state_file import file_size, state_from_bytes
 
@@ -91,12 +91,12 @@ class RoundCatchUp:
         """Where the swarm is too far ahead to be followed round by round, take a certified state."""
         if not missed.behind:
             return False
-        live = self.reporter.progress.trainers()
-        own = self.fetcher.network.peer_id
-        donors = sorted((peer for peer in live if peer != own), key=lambda peer: -live[peer].step)
         self.reporter.state("downloading")
         try:
-            head, state = self.fetcher.fetch(donors, self.initial)
+            head = self.fetcher.fetch(self.donors(), self.state, self.initial)
+        except (LinkError, ResourceError):  # neither gets better by trying again
+            self.reporter.download(completed=False)
+            raise
         except SwarmError as error:
             self.reporter.download(completed=False)
             self.reporter.note(f"The swarm's state could not be had yet: {error}")
@@ -104,9 +104,13 @@ class RoundCatchUp:
             return False
         finally:
             self.reporter.state("training")
-        self.state.adopt(state)
         if not self.fetcher.averager.restored(head):
             return True  # the log went elsewhere meanwhile: it will say so, and this is tried again
         self.reporter.download(completed=True)
         self.reporter.note(f"Took the state of step {self.state.step}; following the swarm from there.")
         return True
+
+    def donors(self) -> list[str]:
+        """Everybody who may have checkpoints. Who has none says so at once."""
+        records = self.reporter.progress.records()
+        return [peer for peer, record in records.items() if record.role != "monitor"]

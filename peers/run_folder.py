@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from swarm.errors import ConfigError
 if TYPE_CHECKING:
     from swarm.manifest import SignedManifest
 
-MANIFEST, TOKENIZER, LINK = "manifest.json", "tokenizer.json", "link"
+MANIFEST, TOKENIZER, LINK, PIN = "manifest.json", "tokenizer.json", "link", "pin"
 WEIGHTS = "initial.weights"  # of a run that starts from a model on its owner's disk: little-endian float32
 
 
@@ -51,8 +52,32 @@ class RunFolder:
     def write_weights(self, data: bytes | memoryview) -> None:
         write_atomically(self.path / WEIGHTS, data)
 
+    def write_pin(self, pin: tuple[int, str]) -> None:
+        """The round and root that a link has pinned: they count for this folder from now on."""
+        write_atomically(self.path / PIN, f"{pin[0]}:{pin[1]}\n".encode())
+
+    def pin(self) -> tuple[int, str] | None:
+        """ConfigError where the file was changed."""
+        if not (self.path / PIN).is_file():
+            return None
+        number, _, root = self._read(PIN).decode("ascii", "replace").strip().partition(":")
+        if not number.isdigit() or len(number) > 16 or len(root) != 64:
+            raise ConfigError(f"{self.path / PIN} is not <round>:<64 hex digits>; remove it and join by the link again")
+        return int(number), root
+
     def write_link(self, link: str) -> None:
         write_atomically(self.path / LINK, link.encode() + b"\n")
+
+    def link(self) -> str:
+        """The link that a seed here has written last."""
+        if not (self.path / LINK).is_file():
+            raise ConfigError(f"{self.path}: no seed has run here yet; start it: bloomswarm seed {self.path}")
+        return self._read(LINK).decode("utf-8", "replace").strip()
+
+    def last_port(self) -> int | None:
+        """The TCP port of the first address in that link."""
+        found = re.search(r"/tcp/([0-9]{1,5})/p2p/", self.link()) if (self.path / LINK).is_file() else None
+        return int(found.group(1)) if found else None
 
     def _read(self, name: str) -> bytes:
         try:

@@ -119,7 +119,7 @@ def averager(
     folder: Path,
     checkpoint: Checkpoint | None,
 ) -> Averager:
-    """What the manifest's `averaging.algorithm` names. progress: the records of all live trainers.
+    """What the manifest's `averaging.algorithm` names. progress: the records of all that take part.
 
     folder: this peer's. checkpoint: the one that `state` comes from.
     """
@@ -139,6 +139,7 @@ def averager(
         manifest,
         state.layout,
         span_digests=state.span_digests,
+        root=state.root,
         start=start,
         surroundings=Surroundings(progress),
     )

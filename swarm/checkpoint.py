@@ -146,10 +146,10 @@ def load(path: Path, expected_manifest: str | None = None) -> Checkpoint:
     return Checkpoint(path, manifest, state, tokenizer, record.cursor, record.log_head, record.extra)
 
 
-def log_head_of(path: Path) -> str | None:
-    """The head of the log that the checkpoint at `path` holds the state of, in hex. CheckpointError."""
+def record_of(path: Path) -> Record:
+    """What the checkpoint at `path` says of itself; its state is not looked at. CheckpointError."""
     try:
-        return parse_json(Record, _read(path / RECORD, MAX_RECORD_BYTES), str(path / RECORD)).log_head
+        return parse_json(Record, _read(path / RECORD, MAX_RECORD_BYTES), str(path / RECORD))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
 

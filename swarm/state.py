@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,8 +99,11 @@ class SharedState:
 
     def digest(self) -> str:
         """Of everything: SHA-256 over step, samples (unsigned 64 bit, little-endian) and all span digests, in hex."""
-        head = struct.pack("<QQ", self.step, self.samples)
-        return hashlib.sha256(head + b"".join(self.span_digests())).hexdigest()
+        return self.root(self.span_digests()).hex()
+
+    def root(self, digests: Sequence[bytes]) -> bytes:
+        """`digest`, 32 bytes, where the digests of all spans are known already."""
+        return root_of(self.step, self.samples, digests)
 
     def parameters_digest(self) -> str:
         """SHA-256 of the parameters alone, in hex: what two peers compare, and `initial_digest` at step 0."""
@@ -116,6 +119,11 @@ class SharedState:
     def copy(self) -> SharedState:
         """A snapshot that later updates do not touch."""
         return replace(self, vectors=tuple(vector.copy() for vector in self.vectors))
+
+
+def root_of(step: int, samples: int, digests: Sequence[bytes]) -> bytes:
+    """What pins a whole state: SHA-256 over step, samples and the digests of all spans, in order."""
+    return hashlib.sha256(struct.pack("<QQ", step, samples) + b"".join(digests)).digest()
 
 
 def _parts(config: RunConfig) -> tuple[Layout, Rule]:

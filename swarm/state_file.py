@@ -35,29 +35,40 @@ def file_size(config: RunConfig) -> int:
 
 def write_state(state: SharedState, file: BinaryIO) -> None:
     """Header, then the vectors one after another; little-endian float32."""
-    header = {"__metadata__": {"format": FORMAT, "samples": str(state.samples), "step": str(state.step)}}
-    data = json.dumps(header | _entries(state.layout, state.names), separators=(",", ":")).encode()
-    data += b" " * (-len(data) % 8)
-    file.write(struct.pack("<Q", len(data)) + data)
+    file.write(header_bytes(state.layout, state.names, state.step, state.samples))
     for vector in state.vectors:
         for start in range(0, vector.size, CHUNK_VALUES):
             file.write(vector[start : start + CHUNK_VALUES].astype("<f4", copy=False).data)
 
 
+def header_bytes(layout: Layout, names: tuple[str, ...], step: int, samples: int) -> bytes:
+    """What comes before the values."""
+    header = {"__metadata__": {"format": FORMAT, "samples": str(samples), "step": str(step)}}
+    data = json.dumps(header | _entries(layout, names), separators=(",", ":")).encode()
+    data += b" " * (-len(data) % 8)
+    return struct.pack("<Q", len(data)) + data
+
+
 def read_state(config: RunConfig, file: BinaryIO, size: int, source: str) -> SharedState:
     """The state in `file`, which is `size` bytes long. CheckpointError: truncated, other tensors, values not finite."""
     layout, names = Layout.of(config.model), vector_names(config)
+    step, samples = read_head(layout, names, file, size, source)
+    state = SharedState.empty(config, step, samples)
+    for name, vector in zip(names, state.vectors, strict=True):
+        _read_vector(vector, file, source)
+        _require_usable(state, name, vector, source)
+    return state
+
+
+def read_head(layout: Layout, names: tuple[str, ...], file: BinaryIO, size: int, source: str) -> tuple[int, int]:
+    """Step and samples; `file` is then at the first value. CheckpointError as for `read_state`."""
     header = _read_header(_header_limit(layout, names), file, size, source)
     step, samples = _metadata(header.pop("__metadata__", None), source)
     _require_entries(_entries(layout, names), header, source)
     wanted = 4 * len(names) * layout.size
     if (found := size - file.tell()) != wanted:
         raise CheckpointError(f"{source}: {found} bytes of values, the model has {wanted}; it is truncated")
-    state = SharedState.empty(config, step, samples)
-    for name, vector in zip(names, state.vectors, strict=True):
-        _read_vector(vector, file, source)
-        _require_usable(state, name, vector, source)
-    return state
+    return step, samples
 
 
 def state_to_bytes(state: SharedState) -> bytes:

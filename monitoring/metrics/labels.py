@@ -55,6 +55,7 @@ REJECTED: tuple[str, ...] = (
     "flood",
     OTHER,
 )
+GIVEN_UP = ("digest", "slow", "stalled", "closed", "refused", "unreachable", OTHER)
 SOURCES = ("gpu", "cpu", "memory", "machine")
 METHODS = ("nvml", "rapl", "estimate")
 ENERGY = (("gpu", "nvml"), ("cpu", "rapl"), ("memory", "rapl"), ("machine", "estimate"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from monitoring.metrics.labels import (
     DIRECTIONS,
     ENERGY,
+    GIVEN_UP,
     LANGUAGE,
     METHODS,
     MISSED_REASONS,
@@ -47,6 +48,7 @@ PEER_COUNTERS = rows(
         {"direction": DIRECTIONS, "purpose": PURPOSES},
     ),
     ("downloads_total", "downloads", "State downloads, by outcome.", {"outcome": ("completed", "failed")}),
+    ("donors_given_up_total", "donors", "Donors of state that were given up, by reason.", {"reason": GIVEN_UP}),
     ("rejected_total", "items", "What other peers sent and this one did not accept, by reason.", {"reason": REJECTED}),
     ("checkpoints_total", "checkpoints", "Checkpoints, by outcome of writing.", {"outcome": ("saved", "failed")}),
     ("cpu_seconds_total", "seconds", "Processor time of this peer and its daemon."),
@@ -77,6 +79,7 @@ PEER_GAUGES = rows(
     ("data_coverage_ratio", "ratio", "Part of each language's sequences seen at least once.", LANGUAGE),
     ("state", "", "1 for the state this peer is in, 0 for the others.", {"state": STATES}),
     ("role", "", "1 for the role of this peer, 0 for the others.", {"role": ROLES}),
+    ("download_ratio", "ratio", "Part of the shared state that is here, of the last one downloaded."),
     ("round_group_size", "peers", "Peers in the last committed round."),
     ("round_arrival_spread_seconds", "seconds", "From the first to the last peer ready, in the last round."),
     ("live_peers", "peers", "Peers that this one sees alive, itself included, by role.", {"role": ROLES}),

@@ -34,6 +34,7 @@ OK, REFUSED = 0, 1
 MAX_REFUSAL = 200  # bytes of text
 STREAMS_PER_PEER = 64
 MAX_INBOUND_BYTES = 256 << 20  # of messages being received at once, over all peers
+MAX_OUTBOUND_BYTES = 256 << 20  # of answers being sent at once, likewise
 SLOWEST_BYTES_PER_SECOND = 20_000  # a frame that comes slower than this is given up
 STALL_SECONDS = 20.0
 IDLE_SECONDS = 600.0  # a one-way channel on which nothing comes
@@ -115,7 +116,7 @@ class Streams:
         self._control = ""
         self._listener: Listener | None = None
         self._open: Counter[str] = Counter()
-        self._inbound_bytes = 0
+        self._inbound_bytes = self._outbound_bytes = 0
         self.rejected: Counter[str] = Counter()  # what strangers did wrong, by reason
 
     async def attach(self, control: str, listen_path: str) -> None:
@@ -246,10 +247,17 @@ class Streams:
             except Exception:  # a bug in a handler must not look like a dead peer
                 logger.exception("the handler of %s failed", service.purpose)
                 status, answer = REFUSED, b"the handler failed"
-        async with asyncio.timeout(STALL_SECONDS + len(answer) / SLOWEST_BYTES_PER_SECOND):
-            await pipe.write(ANSWER.pack(status, len(answer)), answer)
-            self._traffic.add("sent", service.purpose, ANSWER.size + len(answer))
-            await pipe.finish()
+        if self._outbound_bytes + len(answer) > MAX_OUTBOUND_BYTES:
+            self.rejected["busy"] += 1
+            status, answer = REFUSED, b"too many ask at once; try again later"
+        self._outbound_bytes += len(answer)
+        try:
+            async with asyncio.timeout(STALL_SECONDS + len(answer) / SLOWEST_BYTES_PER_SECOND):
+                await pipe.write(ANSWER.pack(status, len(answer)), answer)
+                self._traffic.add("sent", service.purpose, ANSWER.size + len(answer))
+                await pipe.finish()
+        finally:
+            self._outbound_bytes -= len(answer)
 
 
 @contextlib.contextmanager

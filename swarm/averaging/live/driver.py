@@ -211,7 +211,7 @@ class Driver:
                     logger.warning("round %d: no quorum answered; going on as lineage %s", round_, lineage.hex()[:12])
             case events.Diverged(indices):
                 self.figures.agreement = False
-                self.behind = self.behind or f"behind: {len(indices)} spans of the state differ from the majority's"
+                self.behind = self.behind or f"behind: the state differs from the majority's in {len(indices)} places"
             case events.Missed(why):
                 logger.info("a contribution was not used: %s", why)
             case events.Proof(peer, first, second):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 
-from swarm.averaging.live.terms import PREFIX_BYTES, Terms
+from swarm.averaging.live.terms import ROOT_BYTES, Terms
 from swarm.averaging.round.certificate import Position, Seat
 from swarm.averaging.round.log import Log
 from swarm.averaging.round.messages import DIGEST, MAX_PEERS, MAX_REAL, Outcome
@@ -55,11 +55,11 @@ def _seat(value: Any) -> Seat:
 
 @dataclass(frozen=True)
 class CertifiedState:
-    """A shared state that most of an electorate has signed. digests: 8 bytes for each span (or group of spans)."""
+    """A shared state that most of an electorate has signed. root: `SharedState.root`, which pins all of it."""
 
     head: bytes
     step: int
-    digests: tuple[bytes, ...]
+    root: bytes
 
 
 def certified_states(log: Log, terms: Terms) -> Iterator[CertifiedState]:
@@ -68,10 +68,9 @@ def certified_states(log: Log, terms: Terms) -> Iterator[CertifiedState]:
         if not terms.whole(parent.position.round):
             continue
         assert entry.commit is not None
-        state = agreed(parent.position, entry.commit.outcome, PREFIX_BYTES * len(terms.due(parent.position.round)))
+        state = agreed(parent.position, entry.commit.outcome, terms.state_bytes(parent.position.round))
         if state:
-            digests = tuple(state[at : at + PREFIX_BYTES] for at in range(0, len(state), PREFIX_BYTES))
-            yield CertifiedState(parent.position.head, parent.position.round, digests)
+            yield CertifiedState(parent.position.head, parent.position.round, state[-ROOT_BYTES:])
 
 
 def agreed(parent: Position, outcome: Outcome, size: int) -> bytes | None:

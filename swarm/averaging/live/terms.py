@@ -20,10 +20,13 @@ from swarm.manifest import Manifest
 
 STATE_SHARE = 16  # without a checkpoint, one in so many spans is compared in a round
 PREFIX_BYTES = 8
+ROOT_BYTES = 32
+FOLLOW_ROUNDS = 12  # for a newcomer's download, from the checkpoint after the one it takes
 PART_MESSAGE_BYTES = 4096  # a Part or a Mean without its payload
 EARLY_SHARE = 4  # parts held may take one in so many bytes of the machine's memory
 
 Digests = Callable[[Sequence[int]], list[bytes]]
+Root = Callable[[Sequence[bytes]], bytes]  # from the digests of all spans
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Terms:
     @cached_property
     def group(self) -> int:
         """Spans that share one digest, so that the digests of all spans fit into a Ready."""
-        return -(-len(self.spans) * PREFIX_BYTES // MAX_STATE)
+        return -(-len(self.spans) * PREFIX_BYTES // (MAX_STATE - ROOT_BYTES))
 
     def whole(self, round: int) -> bool:
         """Is the whole state compared in the round that builds on this one?"""
@@ -76,14 +79,22 @@ class Terms:
         groups = range(-(-len(self.spans) // self.group))
         return tuple(groups if self.whole(round) else [i for i in groups if i % STATE_SHARE == round % STATE_SHARE])
 
-    def state(self, round: int, digests: Digests) -> bytes:
-        """The 8-byte digests that are due, in order: of a span, or of several together in very long vectors."""
+    def state(self, round: int, digests: Digests, root: Root) -> bytes:
+        """The 8-byte digests that are due, in order: of a span, or of several together in very long vectors.
+
+        Where the whole state is compared its root follows: 32 bytes that pin everything, step and samples too.
+        """
         groups = self.due(round)
         spans = [
             i for group in groups for i in range(group * self.group, min((group + 1) * self.group, len(self.spans)))
         ]
         found = dict(zip(spans, digests(spans), strict=True)) if spans else {}
-        return b"".join(self._prefix([found[i] for i in spans if i // self.group == group]) for group in groups)
+        told = b"".join(self._prefix([found[i] for i in spans if i // self.group == group]) for group in groups)
+        return told + root([found[i] for i in spans]) if self.whole(round) else told
+
+    def state_bytes(self, round: int) -> int:
+        """The size of `state`."""
+        return PREFIX_BYTES * len(self.due(round)) + (ROOT_BYTES if self.whole(round) else 0)
 
     def _prefix(self, digests: list[bytes]) -> bytes:
         return (digests[0] if self.group == 1 else sha256(*digests))[:PREFIX_BYTES]
@@ -109,6 +120,7 @@ def terms_of(manifest: Manifest, size: int) -> Terms:
         anchors=frozenset(manifest.join.anchors),
         early_parts=max(4 * spans, room),
         audit_rounds=0,
+        history_rounds=max(Policy.history_rounds, manifest.training.checkpoint_every + FOLLOW_ROUNDS),
     )
     return Terms(
         run=bytes.fromhex(manifest.digest),

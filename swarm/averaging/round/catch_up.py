@@ -32,6 +32,7 @@ class CatchUp:
         self.wanted: set[str] = set()  # peers to ask as soon as that time has come
         self.told: dict[tuple[str, bytes], float] = {}
         self.restoring = False
+        self.farthest = context.policy.replay_rounds  # further behind than this: the state instead
         self.fetch_at = math.inf
         self.fetches = 0
 
@@ -120,7 +121,7 @@ class CatchUp:
         """Apply what can be applied, in order; True if anything was."""
         before = self.log.applied
         while self.log.behind and not self.restoring:
-            if self.log.behind > self.context.policy.replay_rounds:
+            if self.log.behind > self.farthest:
                 self.restore(lost=0, download=True)
             elif self.missing():
                 self.fetch_at = min(self.fetch_at, now + self.context.policy.fetch_seconds)
@@ -130,6 +131,7 @@ class CatchUp:
                 self.fetches = 0
         if not self.log.behind:
             self.fetch_at = math.inf
+            self.farthest = self.context.policy.replay_rounds
         return self.log.applied != before
 
     def apply(self, parent: Entry, entry: Entry) -> None:
@@ -192,6 +194,7 @@ class CatchUp:
         """The adapter has put the state somewhere on this log; rounds it skipped are settled without being applied."""
         before = self.log.applied
         self.restoring = False
+        self.farthest = self.context.policy.history_rounds  # there is no newer state: follow while the means are told
         if not self.log.restored(head):
             self.restore(lost=0, download=not self.log.astray)
             return

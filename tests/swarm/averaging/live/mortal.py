@@ -86,6 +86,7 @@ class Mortal:
             self.run,
             self.state.layout,
             span_digests=self.state.span_digests,
+            root=self.state.root,
             start=Start.genesis(self.run, self.folder / str(options.name)),
             surroundings=Surroundings(self.alive, wait_for=options.wait_for),
         )

@@ -60,6 +60,7 @@ class Trainee:
             run,
             self.state.layout,
             span_digests=self.state.span_digests,
+            root=self.state.root,
             start=Start.genesis(run, folder),
             surroundings=Surroundings(self.others),
         )

@@ -1,0 +1,79 @@
+"""A newcomer and a drifted peer among real peers that train on: the same bytes in the end, and only what is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from swarm.averaging.averager import Averaged
+from tests.peers import state_swarm as tools
+from tests.peers.state_swarm import Keeper
+from tests.swarm.averaging.live.trainees import wait_until
+from tests.swarm.network.conftest import Join, join  # noqa: F401
+
+pytestmark = pytest.mark.real
+Start = Callable[[], Keeper]
+
+
+@pytest.fixture(params=["gradient", "local"])
+def start(request: pytest.FixtureRequest, join: Join, tmp_path: Path) -> Iterator[Start]:  # noqa: F811
+    """Each call starts one more peer of the same run."""
+    signed, alive, peers = tools.signed_run(mode=request.param), {}, []
+
+    def begin() -> Keeper:
+        seeds = [peers[0].network] if peers else []
+        network = join(*seeds, run=signed.digest)
+        peer = Keeper(network, signed, len(peers), alive=alive, folder=tmp_path / f"peer-{len(peers)}")
+        peers.append(peer)
+        peer.start(steps=10_000)
+        return peer
+
+    yield begin
+    for peer in peers:
+        peer.close()
+
+
+def rounds(peer: Keeper) -> list[Averaged]:
+    return [outcome for outcome in peer.outcomes if isinstance(outcome, Averaged)]
+
+
+def agree(peers: list[Keeper]) -> bool:
+    """Do the checkpoints that all of them have hold one state, and is there such a step?"""
+    roots = [{head: root for head, root, _ in peer.donor._checkpoints()} for peer in peers]
+    shared = set.intersection(*map(set, roots))
+    assert all(len({found[head] for found in roots}) == 1 for head in shared), "replicas differ"
+    return bool(shared)
+
+
+def test_a_newcomer_takes_the_state_and_is_in_the_next_round(start: Start) -> None:
+    old = [start() for _ in range(3)]
+    wait_until(lambda: min(peer.state.step for peer in old) > 30, 60, "rounds before it", old)
+    new = start()
+    everybody = [*old, new]
+    wait_until(lambda: new.caught_up_at and len(rounds(new)) >= 12, 60, "the newcomer in rounds", everybody)
+    assert new.caught_up_at[0] > 12, "it did not replay everything from the start"
+    wait_until(lambda: agree(everybody), 30, "a checkpoint of all", everybody)
+    assert tools.received(new.network) > sum(vector.nbytes for vector in new.state.vectors)
+    outcomes = rounds(new)
+    first = next(index for index, outcome in enumerate(outcomes) if outcome.included)
+    live = next(index for index, outcome in enumerate(outcomes) if outcome.stats.seconds > 0.02)
+    assert first <= live + 1, "it contributes in the round after it has caught up"
+
+
+def test_a_drifted_peer_notices_and_fetches_the_spans_that_differ(start: Start) -> None:
+    peers = [start() for _ in range(3)]
+    drifted = peers[2]
+    wait_until(lambda: min(peer.state.step for peer in peers) > 9, 60, "rounds before", peers)
+    before = tools.received(drifted.network)
+    span = drifted.state.spans()[2]
+    drifted.state.vectors[1][span] += 1.0
+    wait_until(lambda: drifted.caught_up_at, 60, "it notices", peers)
+    wait_until(lambda: agree(peers), 30, "a checkpoint of all", peers)
+    step = drifted.caught_up_at[-1]
+    wait_until(lambda: min(peer.state.step for peer in peers) > step + 8 and agree(peers), 60, "rounds after", peers)
+    size = 4 * len(drifted.state.vectors) * (span.stop - span.start)
+    spans = len(drifted.state.spans())
+    fetched = tools.received(drifted.network) - before
+    assert fetched < (2 * size + 64 * spans) * len(drifted.caught_up_at), f"{fetched} bytes for a span of {size}"
