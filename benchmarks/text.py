@@ -72,8 +72,8 @@ class Text:
         return Batches(self.store, Plan(self.manifest.data, batch), peer)
 
     @cached_property
-    def loss(self) -> Callable[[BloomForCausalLM], float]:
-        """Nats a token over all languages' held-out text."""
+    def loss(self) -> Callable[[BloomForCausalLM], tuple[float, dict[str, float]]]:
+        """Nats a token over all languages' held-out text, and of each language."""
         from swarm.data.validation import read_validation
         from swarm.evaluation import evaluate
 
@@ -81,8 +81,10 @@ class Text:
         texts = {code: [document.text for document in found] for code, found in documents.items()}
         tokenizer, length = self._tokenizer, self.manifest.model.sequence_length
 
-        def measure(model: BloomForCausalLM) -> float:
-            scores = evaluate(model, tokenizer, texts, sequence_length=length, max_sequences=self.windows).values()
-            return sum(score.loss * score.tokens for score in scores) / sum(score.tokens for score in scores)
+        def measure(model: BloomForCausalLM) -> tuple[float, dict[str, float]]:
+            scores = evaluate(model, tokenizer, texts, sequence_length=length, max_sequences=self.windows)
+            tokens = sum(score.tokens for score in scores.values())
+            loss = sum(score.loss * score.tokens for score in scores.values()) / tokens
+            return loss, {code: score.loss for code, score in scores.items()}
 
         return measure

@@ -7,28 +7,25 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from benchmarks import convergence
-from benchmarks.convergence import BATCH, FLOAT32, PEERS, SHARE, Swarm, Variant, _changed, prepare, swarm_loss
+from benchmarks.convergence import CONFIG, FLOAT32
 from benchmarks.text import Text
+from benchmarks.trainings import BATCH, PEERS, SHARE, Swarm, Training, Variant, one_machine, swarm_result
+from swarm.update.schedule import learning_rate
 
 pytestmark = pytest.mark.timeout(240)
 WARM, STEPS = 4, 4
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Text:
+def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
     text = Text(tmp_path_factory.mktemp("run") / "0", None, windows=1)
-    with pytest.MonkeyPatch.context() as patch:
-        optimizer = {"learning_rate": 4e-3, "warmup_steps": 2}
-        patch.setattr(convergence, "CONFIG", convergence.CONFIG | {"optimizer": optimizer})
-        assert prepare(text, 0, WARM, STEPS).loss == pytest.approx(np.log(4096), abs=1)
-    return text
-
-
-def swarm(text: Text, variant: Variant) -> Swarm:
-    manifest = _changed(text.manifest, variant, WARM + STEPS, None)
-    vectors = list(np.load(text.folder / "warm.npz").values())
-    return Swarm(text, manifest, WARM // max(1, variant.inner_steps), vectors, variant)
+    config = CONFIG | {"optimizer": {"learning_rate": 4e-3, "warmup_steps": 2}}
+    training = Training(text, config, 0, WARM, STEPS)
+    result = one_machine(training)
+    vocabulary = CONFIG["model"]["vocab_size"]
+    assert result.loss == pytest.approx(np.log(vocabulary), abs=1)
+    assert set(result.before) == set(result.losses) == set(text.manifest.data.stock)
+    return training
 
 
 def read_by_step(swarm: Swarm, rounds: int) -> list[Counter[tuple[str, int]]]:
@@ -50,26 +47,48 @@ def read_by_step(swarm: Swarm, rounds: int) -> list[Counter[tuple[str, int]]]:
     return [Counter(ref for mine in found for ref in mine[start : start + SHARE]) for start in steps]
 
 
-def test_local_steps_read_what_the_big_batch_reads(text: Text) -> None:
-    every_step = read_by_step(swarm(text, Variant("gradient")), 4)
-    assert read_by_step(swarm(text, Variant("local2", 2)), 2) == every_step
-    plan = text.batches("one", BATCH)._plan
+def test_local_steps_read_what_the_big_batch_reads(training: Training) -> None:
+    every_step = read_by_step(Swarm(training, Variant("gradient")), 4)
+    assert read_by_step(Swarm(training, Variant("local2", 2)), 2) == every_step
+    plan = training.text.batches("one", BATCH)._plan
     for step, refs in enumerate(every_step, WARM):
         found = (plan.sample(step, slot) for slot in range(BATCH))
         assert refs == Counter((ref.language, ref.index) for ref in found if ref is not None)
 
 
-def test_the_learning_rate_goes_on_where_the_warm_phase_ended(text: Text) -> None:
-    from swarm.update.schedule import learning_rate
-
-    one = swarm(text, Variant("local2", 2)).works["a"]
-    assert one.rate(WARM // 2) == learning_rate(text.manifest.optimizer, WARM, WARM + STEPS)  # type: ignore[union-attr]
+def test_the_learning_rate_goes_on_where_the_warm_phase_ended(training: Training) -> None:
+    one = Swarm(training, Variant("local2", 2)).works["peer0"]
+    assert one.rate(WARM // 2) == learning_rate(training.text.manifest.optimizer, WARM, WARM + STEPS)  # type: ignore[union-attr]
 
 
-def test_replicas_agree_and_eight_bits_send_less(text: Text) -> None:
-    eight, float32 = (swarm_loss(text, variant, WARM, STEPS) for variant in (Variant("gradient"), FLOAT32))
+def test_replicas_agree_and_eight_bits_send_less(training: Training) -> None:
+    eight, float32 = (swarm_result(training, variant) for variant in (Variant("gradient"), FLOAT32))
     assert eight.loss == pytest.approx(float32.loss, rel=0.003)
     assert float32.bytes_per_token / eight.bytes_per_token == pytest.approx(4 / 1.0078, rel=0.01)
-    local = swarm_loss(text, Variant("local2", 2), WARM, STEPS)
+    local = swarm_result(training, Variant("local2", 2))
     assert eight.bytes_per_token / local.bytes_per_token == pytest.approx(2, rel=0.001)
-    assert len(PEERS) == 4
+    assert len(Swarm(training, Variant("two", 2, peers=2)).peers) == 2 != PEERS
+
+
+def test_a_late_contribution_belongs_to_the_parameters_before(training: Training) -> None:
+    in_time, late = Swarm(training, Variant("gradient")), Swarm(training, Variant("late", late=True))
+    for swarm in (in_time, late):
+        swarm.round()
+    first, second = (swarm.states["peer0"].parameters.copy() for swarm in (in_time, late))
+    assert np.array_equal(first, second)  # there is nothing to be late against in the first round
+    before = Swarm(training, Variant("gradient"))  # still at the checkpoint
+    before.network.step += 1
+    expected = before.works["peer0"].contribution(WARM + 1, before.averagers["peer0"])
+    assert np.array_equal(late._ready["peer0"].vector, expected.vector)
+    for swarm in (in_time, late):
+        swarm.round()
+        swarm.check_replicas()
+    assert not np.array_equal(in_time.states["peer0"].parameters, late.states["peer0"].parameters)
+
+
+def test_a_newcomer_has_the_shared_state_and_nothing_else(training: Training) -> None:
+    swarm = Swarm(training, Variant("newcomer", 2, newcomers=1))
+    swarm.round()
+    steps = [work.inner.steps for work in swarm.works.values()]  # type: ignore[union-attr]
+    assert sorted(steps) == [0, 2, 2, 2]
+    swarm.check_replicas()
