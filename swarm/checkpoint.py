@@ -148,8 +148,17 @@ def load(path: Path, expected_manifest: str | None = None) -> Checkpoint:
 
 def log_head_of(path: Path) -> str | None:
     """The head of the log that the checkpoint at `path` holds the state of, in hex. CheckpointError."""
+    return _record_of(path).log_head
+
+
+def state_digest_of(path: Path) -> str:
+    """The digest of the shared state that the checkpoint at `path` holds, as it says itself. CheckpointError."""
+    return _record_of(path).state
+
+
+def _record_of(path: Path) -> Record:
     try:
-        return parse_json(Record, _read(path / RECORD, MAX_RECORD_BYTES), str(path / RECORD)).log_head
+        return parse_json(Record, _read(path / RECORD, MAX_RECORD_BYTES), str(path / RECORD))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
 

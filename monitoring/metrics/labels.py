@@ -57,7 +57,8 @@ REJECTED: tuple[str, ...] = (
 )
 SOURCES = ("gpu", "cpu", "memory", "machine")
 METHODS = ("nvml", "rapl", "estimate")
-ENERGY = (("gpu", "nvml"), ("cpu", "rapl"), ("memory", "rapl"), ("machine", "estimate"))
+METHOD_OF = {"gpu": "nvml", "cpu": "rapl", "memory": "rapl", "machine": "estimate"}
+ENERGY = tuple(METHOD_OF.items())
 PERCENTILES = ("10", "50", "90")  # over peers; `quantile` is a name that Prometheus keeps for summaries
 DEPARTURES = ("left", "lost")  # said goodbye, or fell silent
 REACHED = ("reachable", "relayed", "unreachable", "skipped")  # skipped: private, loopback, or no address announced
