@@ -190,11 +190,13 @@ def memory_of(pid: int) -> float:
 
 def scrape_of_a_peer() -> float:
     """A peer that has trained in 21 languages."""
-    from monitoring.exporter import PeerExporter
+    from monitoring.exporter import PeerExporter, Text
 
     with PeerExporter(run="ab" * 32, languages=LANGUAGES, planned_steps=1000) as exporter:
         for step in range(100):
-            exporter.step(step, 5.0, 8, dict.fromkeys(LANGUAGES, 50), {"compute": 1.0, "average": 0.3})
+            exporter.step(
+                step, 5.0, 8, text=dict.fromkeys(LANGUAGES, Text(1, 50, 5.0)), seconds={"compute": 1.0, "average": 0.3}
+            )
             exporter.round("committed", seconds=0.3, group_size=8, samples=8)
         return scrapes(f"{exporter.url}/metrics")["scrape_seconds"]
 

@@ -146,6 +146,10 @@ class Meter:
                     self.joules[known] = self.joules.get(known, 0.0) + joules
         return self.joules
 
+    def by_source(self) -> dict[str, float]:
+        """The same without the methods: each source is known by one."""
+        return {source: joules for (source, _), joules in self.joules.items()}
+
     @property
     def total(self) -> float:
         return sum(self.joules.values())

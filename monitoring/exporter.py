@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from monitoring.energy import Meter, carbon_grams
@@ -22,6 +23,16 @@ from swarm import __version__
 STALLED_SECONDS = 900.0  # without a step, at the least, before a training peer calls itself stalled
 STALLED_STEPS = 20  # or this many times its mean step
 RESTING = {"alone", "paused", "finished", "leaving", "serving", "downloading"}
+IDLE = {"assembling", "paused", "finished", "leaving", "serving", "downloading"}  # no sample is computed
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a step was made of in one language. loss: mean over its samples, where the peer knows it."""
+
+    samples: int
+    tokens: int
+    loss: float | None = None
 
 
 class PeerExporter:
@@ -47,6 +58,7 @@ class PeerExporter:
         self.gpu: Gpu | None = None
         self.grid_intensity = 0.0
         self._counted_elsewhere: set[tuple[str, str]] = set()
+        self._turn = (clock(), 0, 0.0)  # when the last turn of the loop ended, its samples, its seconds
         self.server = Server({**(pages or {}), **self.routes()}, port, host)
         self.series.put("swarm_build_info", 1, version=__version__)
         self.series.put("swarm_start_timestamp_seconds", clock())
@@ -86,11 +98,11 @@ class PeerExporter:
         step: int,
         loss: float | None,
         samples: int,
-        tokens_by_language: Mapping[str, int],
+        *,
+        text: Mapping[str, Text],
         seconds: Mapping[str, float],
-        loss_by_language: Mapping[str, float] | None = None,
     ) -> None:
-        """One turn of the loop ended at `step`. seconds: by phase (compute, wait, average, apply)."""
+        """One turn of the loop ended at `step`. text: by language. seconds: by phase."""
         took = math.fsum(seconds.values())
         before = self.series.get("swarm_step") or 0
         self.series.put("swarm_step", step)
@@ -99,15 +111,24 @@ class PeerExporter:
         if step > before:
             self.series.add("swarm_steps_applied_total")
             self.series.put("swarm_last_step_timestamp_seconds", self.clock())
-        for language, tokens in tokens_by_language.items():
-            self.series.add("swarm_tokens_total", tokens, language=language)
-        for language, value in (loss_by_language or {}).items():
-            self.series.put("swarm_language_loss", value, language=language)
+        for language, read in text.items():
+            self.series.add("swarm_tokens_total", read.tokens, language=language)
+            self.series.add("swarm_language_samples_total", read.samples, language=language)
+            if read.loss is not None:
+                self.series.put("swarm_language_loss", read.loss, language=language)
         for phase in PHASES:
             self.series.add("swarm_step_seconds_total", max(seconds.get(phase, 0.0), 0.0), phase=phase)
         self.series.observe("swarm_step_duration_seconds", took)
-        self.series.put("swarm_samples_per_second", samples / took if took > 0 else None)
+        self._turn = self.clock(), samples, took
+        self._speed()
         self._read_meter()
+
+    def _speed(self) -> None:
+        """Over the last turn, or over the time since where that is longer: a peer that hangs slows down to nothing."""
+        ended, samples, took = self._turn
+        seconds = max(took, self.clock() - ended)
+        resting = self.current_state in IDLE
+        self.series.put("swarm_samples_per_second", samples / seconds if seconds > 0 and not resting else 0.0)
 
     def round(
         self,
@@ -123,7 +144,6 @@ class PeerExporter:
         codec_cosine: float | None = None,
         ballots: int = 1,
         void_spans: int = 0,
-        arrival_spread: float | None = None,
     ) -> None:
         """One averaging round ended: "committed" or "missed" with its reason. samples: ours that it included."""
         committed = outcome == "committed"
@@ -135,8 +155,6 @@ class PeerExporter:
         if committed:
             self.series.put("swarm_round_group_size", group_size)
             self.series.add("swarm_contributed_samples_total", samples)
-        if arrival_spread is not None:
-            self.series.put("swarm_round_arrival_spread_seconds", arrival_spread)
         if codec_error is not None:
             self.series.put("swarm_codec_error_ratio", codec_error)
         if codec_cosine is not None:
@@ -160,6 +178,7 @@ class PeerExporter:
 
     def state(self, name: str) -> None:
         self.current_state, self.detail = name, ""
+        self._speed()
         self.series.one_of("swarm_state", name)
 
     def coverage(self, by_language: Mapping[str, float], overlap: int = 0) -> None:
@@ -193,6 +212,9 @@ class PeerExporter:
     def agreement(self, agrees: bool | None) -> None:
         """Whether this peer's shared state is the majority's; None while unknown."""
         self.series.put("swarm_digest_agreement", None if agrees is None else float(agrees))
+
+    def arrival_spread(self, seconds: float | None) -> None:
+        self.series.put("swarm_round_arrival_spread_seconds", seconds)
 
     def clock_skew(self, seconds: float | None) -> None:
         self.series.put("swarm_clock_skew_seconds", seconds)
@@ -238,6 +260,7 @@ class PeerExporter:
     def measure(self) -> None:
         """Read what is read and not told: memory, processor, disk."""
         reading = self.machine.read()
+        self._speed()
         self.series.put("swarm_memory_bytes", reading.memory_bytes)
         self.series.total("swarm_cpu_seconds_total", reading.cpu_seconds)
         self.series.put("swarm_disk_free_bytes", reading.disk_free_bytes)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from monitoring.api import Watch
 from monitoring.machine import Machine
-from monitoring.metrics import MISSED_REASONS, OTHER, PERCENTILES, REACHED, ROLES, STATES
+from monitoring.metrics import METHOD_OF, MISSED_REASONS, OTHER, PERCENTILES, REACHED, ROLES, STATES
 from monitoring.problems import SLUGS
 from monitoring.series import Series, exposition
 from monitoring.server import Request, Response, Route
@@ -88,6 +88,8 @@ class MonitorExporter:
                     totals["missed", outcome if outcome in MISSED_REASONS else OTHER] += count
                 case ("rejected", reason):
                     totals["rejected", reason] += count
+                case ("millijoules", source):
+                    series.total("swarm_run_energy_joules_total", count / 1e3, source=source, method=METHOD_OF[source])
         for (what, label), count in totals.items():
             if what == "tokens":
                 series.total("swarm_run_tokens_total", count, language=label)
@@ -99,8 +101,7 @@ class MonitorExporter:
         series.total("swarm_run_steps_total", counts["steps",])
         series.total("swarm_run_forks_total", counts["forks",])
         series.total("swarm_run_accepted_samples_total", counts["samples",])
-        if counts["joules",]:
-            series.total("swarm_run_energy_joules_total", counts["joules",], source="machine", method="estimate")
+        series.total("swarm_run_carbon_grams_total", counts["micrograms",] / 1e6)
 
     def _peers(self, view: SwarmView) -> None:
         series, live, trainers = self.series, view.live(), view.trainers()

@@ -13,7 +13,7 @@ it was made for parameters that the swarm has long left.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -60,7 +60,11 @@ class LocalWork:
         self.losses: list[float] = []
         self.loss: float | None = None
         self.tokens: Counter[str] = Counter()  # of the steps behind the last contribution
+        self.language_samples: Counter[str] = Counter()  # of the same steps
+        self.language_losses: dict[str, float] = {}  # sums over these samples
         self._tokens: Counter[str] = Counter()  # since
+        self._samples: Counter[str] = Counter()
+        self._losses: defaultdict[str, float] = defaultdict(float)
 
     def contribution(self, step: int, averager: Averager) -> Contribution:
         """Train until the averager says that it is time, then cut. Nothing where an outcome already waits."""
@@ -70,6 +74,8 @@ class LocalWork:
         self.loss = sum(self.losses) / len(self.losses) if self.losses else None
         self.losses.clear()
         self.tokens, self._tokens = self._tokens, Counter()
+        self.language_samples, self._samples = self._samples, Counter()
+        self.language_losses, self._losses = dict(self._losses), defaultdict(float)
         weight = self.held + self.samples
         if weight == 0:
             self.given = None
@@ -104,6 +110,9 @@ class LocalWork:
         while not self._gradient():
             pass
         self._tokens.update(self.accumulator.tokens)
+        self._samples.update(self.accumulator.languages)
+        for language, loss in self.accumulator.losses.items():
+            self._losses[language] += loss
         self.inner.step(1.0 / self.accumulator.samples, self.rate(step))
         self.samples += self.accumulator.samples
         self.done += 1

@@ -35,6 +35,9 @@ def command(
     log_format: str,
 ) -> None:
     """Watch the run of LINK until Ctrl+C: a page for people, /metrics for Prometheus, /api/v1 for programs."""
+    from swarm.network.lean import import_lean
+
+    import_lean()
     from peers.events import Events
     from peers.folders import run_folder
     from peers.lifecycle import Leave

@@ -240,9 +240,9 @@ class Peer:
 
     def report(self, report: StepReport) -> None:
         """After each turn of the trainer's loop."""
-        self.reporter.step(report, self.work, self.batches)
         if self.manifest.averaging.algorithm == "round":
             self.reporter.figures(self.averager.figures)
+        self.reporter.step(report, self.work, self.batches)
 
     def say(self, words: str) -> None:
         self.events("note", words)
@@ -267,7 +267,7 @@ class Peer:
             try:
                 self.save()
             except ResourceError as error:
-                self.reporter.checkpoint(saved=False)
+                self.reporter.checkpoint(None)
                 self.say(f"No checkpoint: {error}")
 
     def save(self) -> Path:
@@ -282,7 +282,7 @@ class Peer:
         )
         if self.manifest.averaging.algorithm == "round":
             self.averager.save_residuals(path)
-        self.reporter.checkpoint(saved=True)
+        self.reporter.checkpoint(path)
         return path
 
     def in_the_log(self) -> dict[str, Any]:

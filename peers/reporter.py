@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from monitoring.api import peer_routes
 from monitoring.energy import MACHINE_WATTS, Estimate, Meter, Rapl, sources
-from monitoring.exporter import PeerExporter
+from monitoring.exporter import IDLE, PeerExporter, Text
 from monitoring.gpu import find_gpu, index_of
 from monitoring.view.facts import facts_of
 from peers.standing import Standing
 from swarm.averaging.averager import Averaged, Missed
+from swarm.checkpoint import record_of
 from swarm.identity import friendly_name
 from swarm.sizing import show_bytes, show_seconds
 
@@ -68,6 +69,7 @@ class Reporter:
         self.forks = self.quarter = 0
         self.branched: int | None = None  # the step after which this peer's log became one of two
         self.idle = False  # paused
+        self.waited = 0.0  # seconds of the last round in which nothing came yet
         self.exporter = PeerExporter(
             settings.metrics_port,
             run=network.run_digest,
@@ -103,7 +105,8 @@ class Reporter:
 
     def state(self, name: str) -> None:
         self.exporter.state(name)
-        self.progress.tell(step=self.progress.values.get("step", 0), state=name)
+        speed = {"samples_per_second": 0.0} if name in IDLE else {}
+        self.progress.tell(step=self.progress.values.get("step", 0), state=name, **speed)
 
     def averaging(self, began: bool) -> None:
         """A round has begun for this peer, or has ended: told on this machine only, it changes too often."""
@@ -131,14 +134,19 @@ class Reporter:
     def note(self, words: str) -> None:
         self.events("note", words)
 
-    def checkpoint(self, saved: bool) -> None:
-        self.exporter.checkpoint(saved)
-        self.standing.checkpoint(saved, self.progress.values.get("step", 0))
+    def checkpoint(self, path: Path | None) -> None:
+        """One was written at `path`, or None: it could not be."""
+        self.exporter.checkpoint(path is not None)
+        same = path is not None and self.manifest.averaging.algorithm == "round"
+        digest = record_of(path).state if same and path is not None else None
+        self.standing.checkpoint(path is not None, self.progress.values.get("step", 0), digest)
         if self.progress.values:
             self.progress.tell(**self.standing.fields())
 
     def download(self, completed: bool) -> None:
         self.exporter.download(completed)
+        if completed:
+            self.standing.replaced()
 
     def downloading(self, done: int, total: int, donors: int) -> None:
         """For `status` and the metrics, and a line for the log at every quarter."""
@@ -174,12 +182,14 @@ class Reporter:
                     bytes_sent=stats.bytes_sent,
                     bytes_received=stats.bytes_received,
                 )
+        waited = min(self.waited, report.average_seconds)
         seconds = {
             "compute": report.compute_seconds,
-            "average": report.average_seconds,
+            "wait": waited,
+            "average": report.average_seconds - waited,
             "apply": report.apply_seconds,
         }
-        self.exporter.step(report.step, work.loss, report.samples, work.tokens, seconds)
+        self.exporter.step(report.step, work.loss, report.samples, text=text_of(work), seconds=seconds)
         if batches is not None:
             self.exporter.coverage(
                 {code: batches.coverage.fraction(code) for code in self.manifest.data.stock}, batches.coverage.overlap
@@ -191,6 +201,9 @@ class Reporter:
 
     def figures(self, figures: Figures) -> None:
         """What the round counted by itself: agreement of states, residuals, forks, and what it refused."""
+        self.waited = figures.waited
+        self.standing.figures(figures)
+        self.exporter.arrival_spread(figures.arrival_spread)
         self.exporter.agreement(figures.agreement)
         self.exporter.residual_norm(figures.residual_norm)
         for _ in range(figures.forks - self.forks):
@@ -221,8 +234,12 @@ class Reporter:
         )
 
     def _swarm(self) -> None:
-        """Figures about the others: who lives, and what of theirs was refused."""
-        self.exporter.live_peers(Counter(record.role for record in self.progress.records().values()))
+        """Figures about the others: who lives, how their clocks go, and what of theirs was refused."""
+        records = self.progress.records()
+        self.exporter.live_peers(Counter(record.role for record in records.values()))
+        self.exporter.clock_skew(
+            self.standing.skew({peer: each for peer, each in records.items() if peer != self.network.peer_id})
+        )
         rejected = self.network.rejected()
         for reason, count in (rejected - self.counted).items():
             self.exporter.rejected(reason, count)
@@ -241,6 +258,9 @@ class Reporter:
             loss=min(work.loss, 1e4) if work.loss is not None else None,
             samples_per_second=report.samples / seconds if seconds > 0 else 0.0,
             tokens_by_language=dict(self.tokens),
+            loss_by_language={
+                code: min(read.loss, 1e4) for code, read in text_of(work).items() if read.loss is not None
+            },
             **self.standing.fields(),
         )
 
@@ -267,6 +287,12 @@ class Reporter:
                 self.events("step", words, outcome="committed", **values)
             case missed:
                 self.events("step", f"{done}: {gave}; round missed: {missed.reason}", **values | told_of(missed))
+
+
+def text_of(work: GradientWork) -> dict[str, Text]:
+    """What the contribution was made of, by language."""
+    counts, losses = work.language_samples, work.language_losses
+    return {code: Text(count, work.tokens[code], losses[code] / count) for code, count in counts.items()}
 
 
 def told_of(missed: Missed) -> dict[str, Any]:

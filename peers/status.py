@@ -1,9 +1,11 @@
-"""`bloomswarm status`: one line on what is happening and what to do about it, of this machine's peers or of a run."""
+"""`bloomswarm status`: one line on what is happening and what to do about it, of this machine's peers or of a run.
+
+How it looks on a terminal is in `peers/status_view.py`.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,21 +20,38 @@ from swarm.errors import ConfigError
 WATCH_SECONDS = 2.0
 LAST_STEPS = 3
 LOOKS, LOOK_SECONDS = 5, 1.0  # at a run: the directory may need a moment
-CLEAR = "\x1b[H\x1b[2J"
 
 
-@click.command("status", epilog="Examples:\n\n  bloomswarm status --watch\n\n  bloomswarm status LINK --json")
+@click.command(
+    "status",
+    epilog="Examples:\n\n  bloomswarm status --watch\n\n  bloomswarm status LINK --json\n\n"
+    "  bloomswarm status LINK --problem digests-differ",
+)
 @click.argument("link", required=False)
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="A peer's folder  [all under ~/.bloomswarm]")
 @click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl+C.")
+@click.option("--problem", help="Only the peers of the run that this problem concerns: an alert's `problem`.")
+@click.option("--monitor", help="Ask this monitor, which remembers, and not the swarm: http://127.0.0.1:9465")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a look.")
-def command(link: str | None, folder: Path | None, watch: bool, as_json: bool) -> None:
+def command(
+    link: str | None, folder: Path | None, watch: bool, problem: str | None, monitor: str | None, as_json: bool
+) -> None:
     """What a peer of this machine does, or how the run of LINK is."""
-    if link is not None:
+    from peers.status_view import show
+
+    if problem is not None:
+        from peers.concerned import concerned
+
+        show(concerned(link, problem, monitor), False, as_json)
+    elif link is not None:
         look_at_run(link, watch, lambda value: show(value, watch, as_json))
-        return
+    else:
+        look_at_peers(folder, watch, lambda value: show(value, watch, as_json))
+
+
+def look_at_peers(folder: Path | None, watch: bool, shown: Callable[[dict[str, Any]], None]) -> None:
     while True:
-        show({"peers": [peer_status(each) for each in folders(folder)]}, watch, as_json)
+        shown({"peers": [peer_status(each) for each in folders(folder)]})
         if not watch:
             return
         time.sleep(WATCH_SECONDS)
@@ -65,7 +84,7 @@ def peer_status(folder: Path) -> dict[str, Any]:
     status |= health | {"port": port, "url": f"http://127.0.0.1:{port}"}
     swarm = ask(port, "/api/v1/swarm")
     if swarm is not None:
-        status["problems"] = [problem["problem"] for problem in swarm["problems"]]
+        status |= {"problems": [problem["problem"] for problem in swarm["problems"]], "swarm": swarm}
     state = "forked" if str(health.get("detail")).startswith("as a branch") else str(health["state"])
     return status | {"advice": advice(state if health["status"] == "ok" else str(health["status"]))}
 
@@ -110,55 +129,17 @@ def ask(port: int, path: str) -> Any:
 
 
 def look_at_run(text: str, watch: bool, shown: Callable[[dict[str, Any]], None]) -> None:
-    """Read the run's records as a guest: nothing is stored or told."""
-    from monitoring.api import Watch
-    from monitoring.view.document import swarm_document
-    from monitoring.view.facts import facts_of
-    from peers.arrival import ask_for_manifest
-    from peers.progress import read_progress
-    from swarm.identity import Identity
-    from swarm.link import parse
-    from swarm.network.host import Network
+    """Once, as soon as somebody is seen, or again and again."""
+    from monitoring.view.document import languages_document, peers_document, swarm_document
+    from peers.glance import glances
 
-    link = parse(text)
-    with Network(Identity.generate(), link.digest, initial_peers=link.peers, client=True) as network:
-        seen = Watch(facts_of(ask_for_manifest(network, link), text))
-        for look in range(sys.maxsize if watch else LOOKS):
-            seen.look(read_progress(network), network.rejected())
-            if watch or seen.view.live() or look == LOOKS - 1:
-                shown(seen.read(swarm_document))
-                if not watch:
-                    return
-            time.sleep(LOOK_SECONDS)
-
-
-def show(value: dict[str, Any], watch: bool, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(value, sort_keys=True), flush=True)
-        return
-    lines = [peer_line(peer) for peer in value["peers"]] if isinstance(value["peers"], list) else run_lines(value)
-    print((CLEAR if watch and sys.stdout.isatty() else "") + "\n".join(lines), flush=True)
-
-
-def peer_line(peer: dict[str, Any]) -> str:
-    name = Path(peer["folder"]).name
-    if "state" not in peer:
-        line = f"{name}: {peer['status']}; the last it said: {peer['last']}"
-    else:
-        since = peer["seconds_since_step"]
-        ago = f", the last {since:.0f} s ago" if since is not None else ""
-        doing = f"{peer['state']} {peer['detail']}" if peer.get("detail") else peer["state"]
-        line = f"{name}: {doing} ({peer['status']}), step {peer['step']:,}{ago}; {peer['url']}"
-        line += f"; {peer['steps'][-1]}" if peer["steps"] else ""
-        if peer.get("problems"):
-            line += f"; the swarm: {', '.join(peer['problems'])}"
-    return line + (f". What to do: {peer['advice']}" if peer["advice"] else "")
-
-
-def run_lines(value: dict[str, Any]) -> list[str]:
-    loss = value["loss"]["p50"]
-    line = f"{value['run']['name']}: {value['verdict']['words']} Step {value['step']:,} of {value['steps']:,}"
-    line += f", {value['samples_per_second']:.1f} samples/s" + (f", loss {loss:.3f}" if loss is not None else "")
-    if value["seconds_to_end"]:
-        line += f", about {value['seconds_to_end'] / 60:.0f} min to go"
-    return [line] + [f"  {problem['words']} What to do: {problem['remedy']}" for problem in value["problems"]]
+    for look, seen in enumerate(glances(text, LOOK_SECONDS), 1):
+        if not (watch or seen.view.live() or look == LOOKS):
+            continue
+        value = seen.read(swarm_document)
+        if watch:
+            value["who"] = seen.read(lambda *now: peers_document(*now, None))["peers"]
+            value["languages"] = seen.read(lambda view, now, found: languages_document(view, now))["languages"]
+        shown(value)
+        if not watch:
+            return

@@ -38,6 +38,8 @@ class GradientWork:
         self.leaving = leaving
         self.loss: float | None = None
         self.tokens: Counter[str] = Counter()
+        self.language_samples: Counter[str] = Counter()
+        self.language_losses: dict[str, float] = {}  # sums over these samples
 
     def contribution(self, step: int, averager: Averager) -> Contribution:
         """Accumulate until the averager says that the batch is full; nothing at all where an outcome already waits.
@@ -55,6 +57,8 @@ class GradientWork:
                 continue
             self.loss = self.accumulator.mean_loss
             self.tokens = Counter(self.accumulator.tokens)
+            self.language_samples = Counter(self.accumulator.languages)
+            self.language_losses = dict(self.accumulator.losses)
             return gift
 
     def _accumulate(self, step: int, averager: Averager) -> None:

@@ -36,6 +36,8 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 UnixTime = Annotated[float, Field(ge=0, lt=2**40)]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]  # of a digest: to compare, never to trust
 Loss = Annotated[float, Field(ge=0, le=1e4)]  # nats per token
+EnergySource = Literal["gpu", "cpu", "memory", "machine"]  # measured, all but the last, which is an estimate
+Joules = Annotated[float, Field(ge=0, le=1e18)]
 Outcome = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,20}$")]  # "committed", or why a round was missed
 
 
@@ -82,7 +84,8 @@ class ProgressRecord(Strict):
     memory_bytes: Count | None = None
     sent_bytes: Count = 0
     received_bytes: Count = 0
-    energy_joules: float = Field(default=0.0, ge=0, le=1e18)
+    energy_joules: dict[EnergySource, Joules] = Field(default_factory=dict)
+    carbon_grams: float = Field(default=0.0, ge=0, le=1e18)  # at the grid intensity that it set
     rejected: Count = 0  # what it refused of others
 
     def to_bytes(self) -> bytes:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from monitoring.metrics.labels import (
     DEPARTURES,
     DIRECTIONS,
+    METHOD_OF,
     METHODS,
     MISSED_REASONS,
     OPEN_SETS,
@@ -40,6 +41,7 @@ __all__ = [
     "DEPARTURES",
     "DIRECTIONS",
     "METHODS",
+    "METHOD_OF",
     "MISSED_REASONS",
     "OPEN_SETS",
     "OTHER",

@@ -232,7 +232,9 @@ def since(before: ProgressRecord, record: ProgressRecord, facts: RunFacts) -> Co
         rise = risen(before.rounds.get(outcome, 0), count)
         found["round", "committed" if outcome == "committed" else "missed"] += rise
         found["outcome", outcome if outcome in OUTCOMES else OTHER] += rise
-    found["joules",] = int(risen(before.energy_joules, record.energy_joules))
+    for source, joules in record.energy_joules.items():
+        found["millijoules", source] = risen(1e3 * before.energy_joules.get(source, 0.0), 1e3 * joules)
+    found["micrograms",] = risen(1e6 * before.carbon_grams, 1e6 * record.carbon_grams)
     return +found
 
 

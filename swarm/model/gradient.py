@@ -7,7 +7,8 @@ over peers, except for rounding.
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol
@@ -58,6 +59,7 @@ class GradientAccumulator:
         self.scale = FIRST_SCALE if precision == "float16" else 1.0
         self.languages: Counter[str] = Counter()  # samples by language
         self.tokens: Counter[str] = Counter()  # input tokens by language
+        self.losses: defaultdict[str, float] = defaultdict(float)  # sums over samples, by language
         self._sum = torch.zeros(layout.size, dtype=torch.float32, device=self.device)
         parameters = dict(model.named_parameters())
         for tensor in layout.tensors:  # autograd then adds into the flat vector by itself
@@ -70,30 +72,33 @@ class GradientAccumulator:
         """
         ids, labels = (torch.as_tensor(part).to(self.device) for part in (batch.input_ids, batch.labels))
         try:
-            loss = self._forward_and_backward(ids, labels)
+            losses = self._forward_and_backward(ids, labels)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise MemoryShortError("Memory ran out") from None
         self.samples += len(ids)
+        loss = math.fsum(losses)
         self.loss_sum += loss
-        for ref in batch.refs:
+        for ref, each in zip(batch.refs, losses, strict=True):
             self.languages[ref.language] += 1
             self.tokens[ref.language] += ids.shape[1]
+            self.losses[ref.language] += each
         return loss / len(ids)
 
-    def _forward_and_backward(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
+    def _forward_and_backward(self, ids: torch.Tensor, labels: torch.Tensor) -> list[float]:
+        """The loss of each sample."""
         with self._computing():
             logits = self.model(input_ids=ids, use_cache=False).logits  # (b, s, vocabulary)
         losses = sample_losses(logits, labels)
-        loss = float(losses.detach().sum())
-        if not np.isfinite(loss):
+        told: list[float] = losses.detach().tolist()
+        if not all(map(math.isfinite, told)):
             raise RunFailedError(
-                f"the loss of a micro-batch is {loss}: training diverged or this device computes wrongly; "
+                f"the loss of a micro-batch is {sum(told)}: training diverged or this device computes wrongly; "
                 "try --device cpu, or a lower learning rate"
             )
         (losses.sum() * self.scale).backward()
-        return loss
+        return told
 
     def settle(self) -> None:
         """Take the scale out of the sums. AgainError where it was too large for float16: it is halved."""
@@ -131,6 +136,7 @@ class GradientAccumulator:
         self.samples, self.loss_sum = 0, 0.0
         self.languages.clear()
         self.tokens.clear()
+        self.losses.clear()
 
     def _computing(self) -> AbstractContextManager[Any]:
         if self.precision == "float32":

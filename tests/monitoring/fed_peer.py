@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from monitoring.exporter import PeerExporter
+from monitoring.exporter import PeerExporter, Text
 
 
 def fed_exporter(steps: int = 3) -> PeerExporter:
@@ -38,13 +38,12 @@ def tell(exporter: PeerExporter, step: int) -> None:
         bytes_received=900,
         codec_error=0.011,
         codec_cosine=0.9999,
-        arrival_spread=0.08,
     )
+    exporter.arrival_spread(0.08)
     exporter.step(
         step,
         8.25,
         12,
-        {"en": 700, "hi": 500},
-        {"compute": 1.0, "wait": 0.1, "average": 0.4, "apply": 0.05},
-        {"en": 8.0, "hi": 8.5},
+        text={"en": Text(7, 700, 8.0), "hi": Text(5, 500, 8.5)},
+        seconds={"compute": 1.0, "wait": 0.1, "average": 0.4, "apply": 0.05},
     )

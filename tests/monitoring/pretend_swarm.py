@@ -66,7 +66,8 @@ def trainer(index: int, step: int, peers: int, now: float, **changes: Any) -> Pr
         "checkpoint_time": now - 30,
         "disk_free_bytes": 80_000_000_000,
         "memory_bytes": 900_000_000,
-        "energy_joules": step * 300.0,
+        "energy_joules": {"cpu": step * 250.0, "memory": step * 50.0},
+        "carbon_grams": step * 0.03,
     }
     return ProgressRecord(**values | changes)
 

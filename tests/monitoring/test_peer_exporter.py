@@ -14,7 +14,7 @@ from fed_peer import fed_exporter, tell
 from live_prometheus import prometheus, require, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.exporter import PeerExporter, missed_reason
+from monitoring.exporter import PeerExporter, Text, missed_reason
 from monitoring.metrics import BY_NAME, of_scope
 from monitoring.validate import expressions, query, without_series
 from swarm.errors import ResourceError
@@ -60,7 +60,7 @@ def test_what_the_trainer_tells_is_what_is_scraped() -> None:
 
 def test_text_from_strangers_never_becomes_a_label() -> None:
     with PeerExporter(languages=("en",)) as exporter:
-        exporter.step(1, 1.0, 1, {'en"} evil{x="': 7}, {"compute": 1.0})
+        exporter.step(1, 1.0, 1, text={'en"} evil{x="': Text(1, 7)}, seconds={"compute": 1.0})
         exporter.round("missed", "12D3KooWPeer at /ip4/1.2.3.4: did not answer")
         exporter.rejected("whatever they sent")
         text = get(exporter.url + "/metrics")

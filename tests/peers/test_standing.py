@@ -36,7 +36,7 @@ def test_rounds_checkpoints_and_the_machine_reach_the_record(tmp_path: Path) -> 
     assert (told.round_seconds, told.round_peers) == (0.5, 2), "of the last round that had an outcome"
     assert (told.checkpoint_step, told.checkpoint_time, told.checkpoint_failed) == (3, 1000.0, True)
     assert (told.sent_bytes, told.received_bytes, told.rejected) == (700, 0, 3)
-    assert told.energy_joules == 500.0
+    assert told.energy_joules == {"machine": 500.0}
     assert told.memory_bytes is not None
     assert told.memory_bytes > 10_000_000
     assert told.disk_free_bytes is not None

@@ -152,7 +152,8 @@ def test_the_largest_record_still_fits_and_gives_up_the_least_important_first() 
     [
         {"head": "ab" * 7}, {"lineage": "<b>"}, {"rounds": {"<script>": 1}}, {"rounds": {"a" * 21: 1}},
         {"rounds": {chr(97 + i % 26) * (1 + i // 26): 1 for i in range(35)}},
-        {"clock": -1.0}, {"loss_by_language": {"en": -1.0}}, {"energy_joules": 1e30}, {"checkpoint_failed": 1},
+        {"clock": -1.0}, {"loss_by_language": {"en": -1.0}}, {"energy_joules": {"cpu": 1e30}},
+        {"energy_joules": {"sun": 1.0}}, {"checkpoint_failed": 1},
     ],
 )  # fmt: skip
 def test_what_the_monitor_reads_is_bounded_too(change: dict) -> None:

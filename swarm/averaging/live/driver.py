@@ -308,8 +308,10 @@ class Driver:
         if included and self.behind is None:
             self.figures.agreement = True
         self.figures.applied_at = self.loop.time()
+        self.figures.lineage, self.figures.head, self.figures.waited = position.lineage.hex(), head.hex(), 0.0
         if self.part_times[0] == outcome.base:
             self.figures.arrival_spread = self.part_times[2] - self.part_times[1]
+            self.figures.waited = max(0.0, self.part_times[1] - self.figures.ready_at)
         self.offered = None
         certified = Certified(outcome, position, included, given)
         self._run(lambda: self.deliver(certified))

@@ -27,6 +27,9 @@ class Figures:
     residual_norm: float = 0.0
     arrival_spread: float | None = None  # seconds between the first and the last part, at a reducer
     ready_at: float = 0.0  # when this peer was encoded
+    waited: float = 0.0  # seconds from then until the first bytes of others came
+    lineage: str = ""  # of the log, in hex
+    head: str = ""  # of the log after that round, in hex
     applied_at: float = 0.0  # when the outcome was known and all its bytes were here
 
     def rejected(self) -> Counter[str]:
