@@ -1,4 +1,4 @@
-"""Home links on one machine: a network namespace for each peer, and a thread that carries their packets late and slowly.
+"""Home links on one machine: a network namespace for each peer, and a thread that carries packets late and slowly.
 
 Each process makes a namespace and a TUN device in it and hands the device over; `HomeLinks` reads what it sends, and
 writes it to the other side after the sender's uplink, the way, and the receiver's downlink. A queue is bounded in time,

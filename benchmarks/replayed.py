@@ -1,8 +1,8 @@
 """Training whose computing takes as long as it took elsewhere: real loops, rounds and updates, waited-out gradients.
 
-What is replayed are durations, so that several peers fit on a machine that could not compute for all of them. Everything
-else is the product's: `GradientWork` or `LocalWork` in the trainer's loop, the shared update, the parameters of a real
-model, moved at every step so that what is exchanged is a vector like any other.
+What is replayed are durations, so that several peers fit on a machine that could not compute for all of them. All else
+is the product's: `GradientWork` or `LocalWork` in the trainer's loop, the shared update, the parameters of a real
+model, moved in every step so that what is exchanged is a vector like any other.
 """
 
 from __future__ import annotations

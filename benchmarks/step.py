@@ -1,8 +1,9 @@
 """`python -m benchmarks.step`: what being a peer costs, against a plain PyTorch loop on the same model.
 
-A real peer that is alone, with its daemon, its plan, its 8-bit round, its shared update and its trainer's loop; the loop
-beside it does forward, backward, clipping and torch's fused AdamW, on samples that lie in memory. Same model, precision,
-threads, micro-batch and samples in a step. They take turns, 7 pairs; the ratio is the median's over the pairs.
+A real peer that is alone, with its daemon, its plan, its 8-bit round, its shared update and its trainer's loop; the
+loop beside it does forward, backward, clipping and torch's fused AdamW, on samples that lie in memory. Same model,
+precision, threads, micro-batch and samples in a step. They take turns, 7 pairs; the ratio is
+the median of the pairs'.
 
 Memory is what a process grows by, from before the model is built to its peak after a few steps, in bytes a parameter: a
 model that is nearly all embedding and one short sample, so that activations hardly count.
