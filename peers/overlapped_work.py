@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from peers.work import GradientWork
@@ -26,6 +27,7 @@ class OverlappedWork(GradientWork):
         self.begun: tuple[int, tuple[str, ...]] | None = None  # step and roster of what is being added up
         self.roster: tuple[str, ...] = ()
         self.given = 0  # samples
+        self.ahead = False  # were they added up at the parameters of the step before?
 
     def contribution(self, step: int, averager: Averager) -> Contribution:
         """As `GradientWork`, going on with what was added up during the last round."""
@@ -37,12 +39,17 @@ class OverlappedWork(GradientWork):
     def _accumulate(self, step: int, averager: Averager) -> None:
         if self.begun is None or self.begun[0] != step:
             self._begin(step, self.roster)
+            self.ahead = False
         while not averager.due(step, self.accumulator.samples) and not self.leaving():
             self._add()
 
     def _begin(self, step: int, roster: tuple[str, ...]) -> None:
         super()._begin(step, roster)
         self.begun = (step, roster)
+
+    def _gift(self) -> Contribution:
+        gift = super()._gift()
+        return replace(gift, staleness=1) if self.ahead else gift
 
     def _again(self, error: AgainError) -> None:
         super()._again(error)
@@ -53,6 +60,7 @@ class OverlappedWork(GradientWork):
         """Take part in the round of `step`, and add up gradients of the next one while it is under way."""
         super().restart()
         self._begin(step + 1, self.roster)
+        self.ahead = True
         with ThreadPoolExecutor(1, "round") as executor:
             round_ = executor.submit(average)
             while not round_.done() and not self.leaving() and self.accumulator.samples < self.given:
