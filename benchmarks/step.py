@@ -5,8 +5,10 @@ loop beside it does forward, backward, clipping and torch's fused AdamW, on samp
 precision, threads, micro-batch and samples in a step. They take turns, 7 pairs; the ratio is
 the median of the pairs'.
 
-Memory is what a process grows by, from before the model is built to its peak after a few steps, in bytes a parameter: a
-model that is nearly all embedding and one short sample, so that activations hardly count.
+Memory is in bytes a parameter, of a model with many layers of one size and short samples, so that activations hardly
+count: what the process grows by from before the model is built to its peak; of that, the optimizer's vectors, counted
+(in mode "local" the inner moments and the shared momentum); and averaging: the residuals, and what a round of a lone
+peer takes for a while. With others, a peer also holds the parts of its spans: see `benchmarks.averaging`.
 """
 
 from __future__ import annotations
@@ -29,13 +31,15 @@ from swarm.sizing import parameters
 
 if TYPE_CHECKING:
     from peers.trainer import StepReport
+    from swarm.averaging.averager import Contribution, Outcome
 
 GOAL = 0.97
 PAIRS = 7
 MICRO_BATCH = 8
 MODEL = {"vocab_size": 4096, "hidden_size": 128, "layers": 4, "heads": 4, "sequence_length": 128}
-WIDE = {"vocab_size": 131_072, "hidden_size": 128, "layers": 1, "heads": 2, "sequence_length": 8}
-WIDE_BATCH = 4
+STEP_SAMPLES = {"gradient": 192, "local": 400}  # in mode "local": 50 inner steps
+LARGE = {"vocab_size": 4096, "hidden_size": 512, "layers": 8, "heads": 8, "sequence_length": 8}
+LARGE_BATCH = 4
 OPTIONS = {  # of memory: mode, inner optimizer
     "plain loop, AdamW": None,
     "gradient": ("gradient", "adamw"),
@@ -50,15 +54,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     report: dict[str, Any] = {"pairs": options.pairs}
     print(f"{'mode':10}{'peer tokens/s':>15}{'plain tokens/s':>16}{'ratio':>8}{'round s':>9}")
     for mode in ("gradient", "local"):
-        row = _elsewhere(speed, mode, options.pairs, options.batch)
+        row = _elsewhere(speed, mode, options.pairs, options.samples or STEP_SAMPLES[mode])
         report[mode] = row
         print(f"{mode:10}{row['peer']:15.0f}{row['plain']:16.0f}{row['ratio']:8.3f}{row['round_seconds']:9.3f}")
     report["throughput_ratio"] = min(report["gradient"]["ratio"], report["local"]["ratio"])
-    print(f"\n{'memory':20}{'bytes a parameter':>18}")
+    print(f"\n{'bytes a parameter':20}{'in all':>8}{'optimizer':>11}{'averaging':>11}")
     report["bytes_per_parameter"] = {}
     for name, option in OPTIONS.items():
-        report["bytes_per_parameter"][name] = size = round(_elsewhere(memory, option), 1)
-        print(f"{name:20}{size:18.1f}")
+        report["bytes_per_parameter"][name] = row = _elsewhere(memory, option)
+        print(f"{name:20}{row['all']:8.1f}{row['optimizer']:11.1f}{row['averaging']:11.1f}")
     report["within_goal"] = report["throughput_ratio"] >= GOAL
     print(json.dumps(report))
     return report
@@ -99,19 +103,29 @@ def tokens_per_second(work: LonePeer | Plain, batch: int) -> float:
     return samples * MODEL["sequence_length"] / (time.perf_counter() - begin)
 
 
-def memory(option: tuple[str, str] | None) -> float:
-    """Bytes a parameter that training grows this process by, at its peak. Linux tells it."""
+def memory(option: tuple[str, str] | None) -> dict[str, float]:
+    """Bytes a parameter that training grows this process by, at its peak, and parts of it. Linux tells it."""
     mode, optimizer = option or ("gradient", "adamw")
-    with made(WIDE, mode, WIDE_BATCH, 1) as text, ExitStack() as stack:
+    with made(LARGE, mode, LARGE_BATCH, 1, overlap=False) as text, ExitStack() as stack:
         reset_peak()
         before = peak_bytes()
         if option is None:
-            work: LonePeer | Plain = Plain(text, WIDE_BATCH, 1, WIDE_BATCH)
+            work: LonePeer | Plain = Plain(text, LARGE_BATCH, 1, LARGE_BATCH)
         else:
             work = stack.enter_context(LonePeer(text, 1, optimizer))
+        sizes = {"all": 0}
         for _ in range(3):
-            work.turn(WIDE_BATCH)
-        return (peak_bytes() - before) / parameters(text.manifest.model)
+            reset_peak()
+            work.turn(LARGE_BATCH)
+            sizes["all"] = max(sizes["all"], peak_bytes() - before, work.peak_before_round() - before)
+        sizes |= {"optimizer": work.optimizer_bytes(), "averaging": work.averaging_bytes()}
+        count = parameters(text.manifest.model)
+        return {name: round(size / count, 1) for name, size in sizes.items()}
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now."""
+    return _status("VmRSS")
 
 
 def reset_peak() -> None:
@@ -121,19 +135,24 @@ def reset_peak() -> None:
 
 def peak_bytes() -> int:
     """The most memory that this process has held since `reset_peak`."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
 
 
 @contextmanager
-def made(model: dict[str, int], mode: str, batch: int, micro_batch: int) -> Iterator[Text]:
+def made(model: dict[str, int], mode: str, batch: int, micro_batch: int, *, overlap: bool = True) -> Iterator[Text]:
     """A run on the starter corpus, and everything imported. batch: samples between two rounds."""
+    import bitsandbytes  # noqa: F401
     import torch
 
     import peers.wiring  # noqa: F401
 
     torch.set_num_threads(1)
-    local = {"inner_batch": micro_batch, "inner_steps": max(1, batch // micro_batch)}
+    local = {"inner_batch": micro_batch, "inner_steps": max(1, batch // micro_batch), "overlap": overlap}
     training = {"mode": mode, "steps": 1_000_000, "global_batch": batch, "checkpoint_every": 64, "local": local}
     with tempfile.TemporaryDirectory() as folder:
         text = Text(Path(folder) / "run", None)
@@ -175,7 +194,8 @@ class LonePeer:
             say=lambda words: None,
         )
         calls = {"catch_up": lambda missed: False, "report": self._report, "leaving": bool}
-        self.trainer = partial(Trainer, self.state, training, rounds, **calls)
+        self.work, self.rounds = training, Measured(rounds)
+        self.trainer = partial(Trainer, self.state, training, self.rounds, **calls)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -187,11 +207,41 @@ class LonePeer:
         assert isinstance(report.outcome, Averaged), report.outcome
         self.round_seconds = report.average_seconds + report.apply_seconds
 
+    def optimizer_bytes(self) -> int:
+        """Of the shared state's moments and momentum, and of the inner optimizer's."""
+        inner = getattr(self.work, "inner", None)
+        own = inner.memory_bytes() if inner is not None else 0
+        return own + sum(vector.nbytes for vector in self.state.vectors[1:])
+
+    def averaging_bytes(self) -> int:
+        """Of the residuals, and the most that a round took beside them."""
+        arithmetic = self.rounds.averager.driver.arithmetic
+        return arithmetic.sent.memory_bytes + arithmetic.owed.memory_bytes + self.rounds.grown
+
+    def peak_before_round(self) -> int:
+        """The turn's peak until its round, whose measuring has reset it."""
+        return self.rounds.before_round
+
     def turn(self, batch: int) -> int:
         """One step of the trainer's loop, due after `batch` samples; how many its round counted."""
         before = self.state.samples
         self.trainer(last_step=self.state.step + 1).run()
         return self.state.samples - before
+
+
+class Measured:
+    """An averager whose last round's memory is measured."""
+
+    def __init__(self, averager: Any) -> None:
+        self.averager, self.grown, self.before_round = averager, 0, 0
+        self.due, self.roster = averager.due, averager.roster
+
+    def average(self, step: int, contribution: Contribution) -> Outcome:
+        self.before_round, before = peak_bytes(), resident_bytes()
+        reset_peak()
+        outcome = self.averager.average(step, contribution)
+        self.grown = peak_bytes() - before
+        return outcome
 
 
 class Plain:
@@ -210,6 +260,16 @@ class Plain:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, fused=True)
         self.batch, self.micro_batch = batch, micro_batch
         self.lower = best_precision(torch.device("cpu")) != "float32"
+
+    def optimizer_bytes(self) -> int:
+        values = [value for state in self.optimizer.state.values() for value in state.values()]
+        return sum(value.numel() * value.element_size() for value in values)
+
+    def averaging_bytes(self) -> int:
+        return 0
+
+    def peak_before_round(self) -> int:
+        return 0
 
     def turn(self, count: int) -> int:
         """Train on `count` samples."""
@@ -230,7 +290,7 @@ class Plain:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n")[0])
     parser.add_argument("--pairs", type=int, default=PAIRS)
-    parser.add_argument("--batch", type=int, default=96, help="samples of 128 tokens between two rounds (default 96)")
+    parser.add_argument("--samples", type=int, help="of 128 tokens between two rounds (default 192; mode local 400)")
     return parser
 
 
