@@ -204,9 +204,17 @@ class Hivemind:
     """hivemind's DecentralizedAverager with its 8-bit blockwise codec, a group of all peers, in its own process."""
 
     def __init__(
-        self, index: int, count: int, addresses: Sequence[str], *, values: int, window: float, known: bool = True
+        self,
+        index: int,
+        count: int,
+        addresses: Sequence[str],
+        *,
+        values: int,
+        window: float,
+        known: bool = True,
+        host: str = "127.0.0.1",
     ) -> None:
-        """known: it is told how many peers there are, so that it need not wait for more."""
+        """known: it is told how many peers there are, so that it need not wait for more. host: where it listens."""
         import logging
 
         import hivemind
@@ -217,7 +225,7 @@ class Hivemind:
         logging.getLogger("hivemind").setLevel(logging.ERROR)
         self.index, self.count = index, count
         self.vector = torch.from_numpy(contribution(values, index))
-        self.dht = hivemind.DHT(start=True, initial_peers=list(addresses), host_maddrs=["/ip4/127.0.0.1/tcp/0"])
+        self.dht = hivemind.DHT(start=True, initial_peers=list(addresses), host_maddrs=[f"/ip4/{host}/tcp/0"])
         self.averager = hivemind.DecentralizedAverager(
             [torch.from_numpy(self.vector.numpy().copy())],  # a copy by torch's threads would hang the forked process
             self.dht,
@@ -232,7 +240,7 @@ class Hivemind:
     def addresses(self) -> list[str]:
         return [str(address) for address in self.dht.get_visible_maddrs()]
 
-    def round(self, check: bool = False, delays: Sequence[float] = ()) -> dict[str, Any]:
+    def round(self, check: bool = False, delays: Sequence[float] = (), timeout: float = 60.0) -> dict[str, Any]:
         """One averaging round; `reduced` seconds are those of its all-reduce alone."""
         from hivemind.averaging.control import AveragingStage
 
@@ -240,7 +248,7 @@ class Hivemind:
         with self.averager.get_tensors() as tensors:
             tensors[0].copy_(self.vector)
         began = time.monotonic()
-        control = self.averager.step(wait=False, timeout=60)
+        control = self.averager.step(wait=False, timeout=timeout)
         running = 0.0
         while not control.done():
             if not running and control.stage == AveragingStage.RUNNING_ALLREDUCE:

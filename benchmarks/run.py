@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from swarm.manifest import LanguageStock, Manifest, parse_config, resolve
 from swarm.model.layout import Layout, Tensor
 
@@ -23,16 +25,20 @@ def span_size_of(values: int, peers: int) -> int:
 
 def manifest_of(values: int, peers: int, codec: str = "int8-block@1") -> Manifest:
     """A round is due when every peer has one sample."""
-    config = parse_config(
+    return filled(
         {
             "name": "benchmark",
             "model": {"vocab_size": 1024, "hidden_size": 32, "layers": 1, "heads": 2, "sequence_length": 16},
-            "data": {"sources": [{"kind": "starter", "licence": "CC0-1.0"}]},
             "training": {"steps": 1_000_000, "global_batch": peers, "checkpoint_every": 64},
             "averaging": {"codec": codec, "span_size": span_size_of(values, peers)},
-        },
-        "the benchmark",
+        }
     )
+
+
+def filled(value: dict[str, Any]) -> Manifest:
+    """The manifest of a configuration, as if `create` had read text for it."""
+    source = {"kind": "starter", "licence": "CC0-1.0"}
+    config = parse_config({"data": {"sources": [source]}, **value}, "the benchmark")
     stock = {"en": LanguageStock(documents=1, text_bytes=1, tokens=1, sequences=1, digest="0" * 64)}
     created = {"owner": OWNER, "created": "2026-01-31"}
     return resolve(config, tokenizer_digest="1" * 64, initial_digest="2" * 64, stock=stock, **created)

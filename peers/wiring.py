@@ -8,6 +8,7 @@ from pathlib import Path
 from peers.device import choose_device
 from peers.folders import home
 from peers.local_work import LocalWork
+from peers.overlapped_work import OverlappedWork
 from peers.run_folder import RunFolder
 from peers.work import GradientWork
 from swarm.averaging.averager import Averager
@@ -99,7 +100,8 @@ def work(
     """What the manifest's `training.mode` names."""
     sums, size = accumulator(manifest, state, settings, say), micro_batch(manifest, settings, say)
     if manifest.training.mode == "gradient":
-        return GradientWork(state, sums, batches, size, tell, leaving)
+        kind = OverlappedWork if manifest.training.overlap else GradientWork
+        return kind(state, sums, batches, size, tell, leaving)
     inner = InnerOptimizer(sums.model, state.layout, manifest.optimizer, kind=settings.inner_optimizer)
     return LocalWork(manifest, state, sums, inner, batches, micro_batch=size, tell=tell, leaving=leaving)
 

@@ -50,10 +50,8 @@ class GradientWork:
             try:
                 self._accumulate(step, averager)
                 gift = self._gift()
-            except MemoryShortError as error:
-                self.micro_batch.shrink(str(error))
-                continue
-            except AgainError:
+            except AgainError as error:
+                self._again(error)
                 continue
             self.loss = self.accumulator.mean_loss
             self.tokens = Counter(self.accumulator.tokens)
@@ -61,13 +59,25 @@ class GradientWork:
             self.language_losses = dict(self.accumulator.losses)
             return gift
 
+    def _again(self, error: AgainError) -> None:
+        """The sums are spoiled."""
+        if isinstance(error, MemoryShortError):
+            self.micro_batch.shrink(str(error))
+
     def _accumulate(self, step: int, averager: Averager) -> None:
-        self.accumulator.reset()
-        self.batches.begin(step, averager.roster())
+        self._begin(step, averager.roster())
         while not averager.due(step, self.accumulator.samples) and not self.leaving():
-            self.micro_batch.breathe()
-            self.accumulator.add(self.batches.next(self.micro_batch.size))
-            self.tell(self.accumulator.samples)
+            self._add()
+
+    def _begin(self, step: int, roster: tuple[str, ...]) -> None:
+        self.accumulator.reset()
+        self.batches.begin(step, roster)
+
+    def _add(self) -> None:
+        """One micro-batch."""
+        self.micro_batch.breathe()
+        self.accumulator.add(self.batches.next(self.micro_batch.size))
+        self.tell(self.accumulator.samples)
 
     def _gift(self) -> Contribution:
         if self.accumulator.samples == 0:

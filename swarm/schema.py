@@ -179,6 +179,7 @@ class TrainingSpec(Strict):
     mode: Literal["gradient", "local"] = "gradient"
     steps: int = Field(ge=1, le=100_000_000)
     global_batch: int = Field(ge=1, le=1_000_000)  # samples (sequences) in one global step
+    overlap: bool = False  # mode "gradient": compute the next step meanwhile, at the parameters of the step before
     local: LocalSpec = LocalSpec()
     validation_sequences: int = Field(default=8, ge=1, le=100_000)  # per language, in `eval` and `demo`
     checkpoint_every: int = Field(default=8, ge=1, le=64)  # steps; at these the swarm certifies the whole state
