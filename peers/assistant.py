@@ -23,6 +23,8 @@ class Help:
 
     loss = None
     tokens: Counter[str] = Counter()
+    language_samples: Counter[str] = Counter()
+    language_losses: Counter[str] = Counter()
 
     def contribution(self, step: int, averager: Averager) -> Contribution:
         return Contribution(np.empty(0, dtype=np.float32), weight=0.0, samples=0)
