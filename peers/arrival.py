@@ -69,7 +69,7 @@ def ask_for_manifest(network: Network, link: Link) -> SignedManifest:
                 raise
             except SwarmError as error:
                 causes.append(str(error))
-                again = again or isinstance(error, PeerError) and error.cause in ("closed", "timeout")
+                again = again or (isinstance(error, PeerError) and error.cause in ("closed", "timeout"))
         if wait is None or not again:
             break
         time.sleep(wait)
