@@ -66,6 +66,14 @@ class Pausing:
     def tokens(self) -> Counter[str]:
         return Counter() if self.idle else self.work.tokens
 
+    @property
+    def language_samples(self) -> Counter[str]:
+        return Counter() if self.idle else self.work.language_samples
+
+    @property
+    def language_losses(self) -> Any:
+        return {} if self.idle else self.work.language_losses
+
     def _tell(self, idle: bool) -> None:
         if idle != self.idle:
             self.idle = idle

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from peers.demo.follow import Followed
-from tests.peers.real_swarm import LOOPBACK, RealSwarm, in_rounds_of, make_run, step_of, swarm_of, wait_for
+from tests.peers.real_swarm import LOOPBACK, RealSwarm, free_port, in_rounds_of, make_run, step_of, swarm_of, wait_for
 from tests.peers.swarm_demo import alive, tree
 from tests.peers.test_cli import assert_one_line, run
 
@@ -123,12 +122,6 @@ def test_leaving_says_what_was_given_and_the_same_folder_goes_on(swarm: RealSwar
     wait_for(lambda: bool(swarm.same("a", "b") - common), 60, "a checkpoint of both", a, again)
     again.process.kill()
     again.process.wait(5)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def test_peers_that_nobody_can_dial_take_part_at_full_value(swarm: RealSwarm, a: Followed) -> None:
