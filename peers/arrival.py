@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from peers.run_folder import RunFolder
 from swarm.errors import IncompatibleError, NetworkError, SwarmError
+from swarm.portable import serves_weights
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from swarm.link import Link
     from swarm.manifest import SignedManifest
     from swarm.network.host import Network
@@ -34,15 +37,17 @@ def arrive(network: Network, link: Link, folder: RunFolder, agree: Agree) -> tup
     if not known:
         agree(signed, network, link)
     tokenizer = folder.tokenizer() if known else ask_for_tokenizer(network, signed)
+    if serves_weights(signed.manifest.model.initial_checkpoint) and folder.weights() is None:
+        folder.write_weights(ask_for_weights(network, signed))
     folder.write(signed.to_json(), tokenizer)
     if link.at is not None:
         folder.write_pin(link.at)
-    offer(network, signed, tokenizer)
+    offer(network, signed, tokenizer, folder.weights())
     return signed, tokenizer
 
 
-def offer(network: Network, signed: SignedManifest, tokenizer: bytes) -> None:
-    """Let newcomers have what they need: the signed manifest, and the tokenizer by its digest."""
+def offer(network: Network, signed: SignedManifest, tokenizer: bytes, weights: Path | None) -> None:
+    """Let newcomers have what they need: the signed manifest, and by their digests tokenizer and initial weights."""
     answer = signed.to_json()
 
     async def give(peer_id: str, request: bytearray) -> bytes:
@@ -50,6 +55,8 @@ def offer(network: Network, signed: SignedManifest, tokenizer: bytes) -> None:
 
     network.handle(HANDLER, give, limit_bytes=64)
     network.serve(str(signed.manifest.tokenizer.digest), tokenizer)
+    if weights is not None:
+        network.serve(str(signed.manifest.model.initial_digest), weights)
 
 
 def ask_for_manifest(network: Network, link: Link) -> SignedManifest:
@@ -80,3 +87,17 @@ def ask_for_tokenizer(network: Network, signed: SignedManifest) -> bytes:
     from swarm.tokenizer import MAX_TOKENIZER_BYTES
 
     return network.fetch(str(signed.manifest.tokenizer.digest), MAX_TOKENIZER_BYTES)
+
+
+def ask_for_weights(network: Network, signed: SignedManifest) -> bytes:
+    """The (size,) vector that the run starts from, as little-endian float32. NetworkError where nobody has it."""
+    from peers.terminal import passing
+    from swarm.sizing import parameters
+
+    limit = 4 * parameters(signed.manifest.model)
+    with passing() as say:
+
+        def progress(done: int, size: int, donor: str) -> None:
+            say(f"the weights the run starts from: {done / 1e6:.0f} of {size / 1e6:.0f} MB")
+
+        return network.fetch(str(signed.manifest.model.initial_digest), limit, progress=progress)

@@ -28,16 +28,14 @@ from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
-from peers.wiring import averager, starting_state, training_data, work
+from peers.wiring import averager, initial_state, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
 from swarm.checkpoint import latest, load, save
 from swarm.errors import CheckpointError, ResourceError
 from swarm.link import Link
-from swarm.model.bloom import starting_vector
 from swarm.network.host import Network
 from swarm.settings import Settings
 from swarm.sizing import show_seconds
-from swarm.state import SharedState
 from swarm.state_file import state_to_bytes
 
 if TYPE_CHECKING:
@@ -176,7 +174,7 @@ class Peer:
             fetcher,
             self.state,
             self.reporter,
-            initial=lambda: SharedState.initial(self.manifest, starting_vector(self.manifest.model)),
+            initial=lambda: initial_state(self.folder, self.manifest),
             pause=lambda: self.leave.event.wait(RETRY_SECONDS),
         )
 

@@ -1,4 +1,4 @@
-"""A run's folder, as `create` makes it: manifest.json, tokenizer.json, owner.pem, and the last link."""
+"""A run's folder, as `create` makes it: manifest, tokenizer, owner's key, initial weights, and the last link."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from swarm.manifest import SignedManifest
 
 MANIFEST, TOKENIZER, LINK, PIN = "manifest.json", "tokenizer.json", "link", "pin"
+WEIGHTS = "initial.weights"  # of a run that starts from a model on its owner's disk: little-endian float32
 
 
 class RunFolder:
-    """Reads and checks the files of one run. Peers keep the same two files in their own folder."""
+    """Reads and checks the files of one run. Peers keep manifest, tokenizer and weights in their own folder too."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,6 +57,14 @@ class RunFolder:
             raise ConfigError(f"{self.path / PIN} is not <round>:<64 hex digits>; remove it and join by the link again")
         return int(number), root
 
+    def weights(self) -> Path | None:
+        """The file of the weights that the run starts from, where they are not drawn or taken from the Hub."""
+        path = self.path / WEIGHTS
+        return path if path.is_file() else None
+
+    def write_weights(self, data: bytes | memoryview) -> None:
+        write_atomically(self.path / WEIGHTS, data)
+
     def write_link(self, link: str) -> None:
         write_atomically(self.path / LINK, link.encode() + b"\n")
 
@@ -77,7 +86,7 @@ class RunFolder:
             raise ConfigError(f"{self.path} holds no {name}: name the folder that `bloomswarm create` made") from None
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """All of `data` or what was there before, whenever the process or the machine dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -84,7 +84,7 @@ def serve(run: Path, listen: tuple[str, ...], announce: tuple[str, ...], peers: 
             on_death=leave.now,
         )
         with closing(opened(make, listen, folder)) as network:
-            offer(network, signed, folder.tokenizer())
+            offer(network, signed, folder.tokenizer(), folder.weights())
             Seed(network, signed, folder, events).watch(leave)
         if leave.reason is not None:
             raise NetworkError(f"{leave.reason}; start the seed again, its link stays the same with --listen")
