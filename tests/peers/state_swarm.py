@@ -30,13 +30,18 @@ HEAD = bytes(31) + b"\x07"
 
 def signed_run(hidden: int = 32, layers: int = 1, span_size: int = 4096, mode: str = "gradient") -> SignedManifest:
     owner = Identity.generate()
+    # fmt: off
     values = {
         "name": "test",
         "model": {"vocab_size": 1024, "hidden_size": hidden, "layers": layers, "heads": 2, "sequence_length": 16},
         "data": {"sources": [{"kind": "starter", "licence": "CC0-1.0"}]},
-        "training": {"steps": 1000, "global_batch": 8, "checkpoint_every": EVERY, "mode": mode},
+        "training": {
+            "steps": 10_000, "global_batch": 8, "checkpoint_every": EVERY, "mode": mode,
+            "local": {"inner_steps": 1, "inner_batch": 3},
+        },
         "averaging": {"algorithm": "round", "span_size": span_size},
     }
+    # fmt: on
     stock = {"en": LanguageStock(documents=1, text_bytes=1, tokens=100, sequences=6, digest="0" * 64)}
     config = parse_config(values, "test")
     created = {"owner": owner.peer_id, "created": "2026-01-31"}
@@ -155,10 +160,13 @@ class Keeper(Trainee):
         self.signed, self.folder = signed, folder
         self.donor = CheckpointDonor(network, signed.manifest, folder / "checkpoints")
         self.watched, self.caught_up_at = Watched(), []
+        self.level: list[tuple[bool, bool]] = []  # after each turn: with the swarm?, and was its contribution in?
         self.fetcher = StateFetcher(network, signed.manifest, self.averager, folder, watch=self.watched)
 
     def turn(self, samples: int = 4) -> Outcome:
         outcome = super().turn(samples)
+        core = self.averager.driver.core
+        self.level.append((self.state.step >= core.log.tip.round, isinstance(outcome, Averaged) and outcome.included))
         match outcome:
             case Averaged() if self.state.step % EVERY == 0:
                 keep(self.folder, self.state, self.signed, bytes.fromhex(self.averager.head))

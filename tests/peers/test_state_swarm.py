@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from swarm.averaging.averager import Averaged
 from tests.peers import state_swarm as tools
 from tests.peers.state_swarm import Keeper
 from tests.swarm.averaging.live.trainees import wait_until
@@ -35,10 +34,6 @@ def start(request: pytest.FixtureRequest, join: Join, tmp_path: Path) -> Iterato
         peer.close()
 
 
-def rounds(peer: Keeper) -> list[Averaged]:
-    return [outcome for outcome in peer.outcomes if isinstance(outcome, Averaged)]
-
-
 def agree(peers: list[Keeper]) -> bool:
     """Do the checkpoints that all of them have hold one state, and is there such a step?"""
     roots = [{head: root for head, root, _ in peer.donor._checkpoints()} for peer in peers]
@@ -52,14 +47,18 @@ def test_a_newcomer_takes_the_state_and_is_in_the_next_round(start: Start) -> No
     wait_until(lambda: min(peer.state.step for peer in old) > 30, 60, "rounds before it", old)
     new = start()
     everybody = [*old, new]
-    wait_until(lambda: new.caught_up_at and len(rounds(new)) >= 12, 60, "the newcomer in rounds", everybody)
+    wait_until(
+        lambda: new.caught_up_at and sum(included for _, included in new.level) >= 4,
+        60,
+        "the newcomer in rounds",
+        everybody,
+    )
     assert new.caught_up_at[0] > 12, "it did not replay everything from the start"
     wait_until(lambda: agree(everybody), 30, "a checkpoint of all", everybody)
     assert tools.received(new.network) > sum(vector.nbytes for vector in new.state.vectors)
-    outcomes = rounds(new)
-    first = next(index for index, outcome in enumerate(outcomes) if outcome.included)
-    live = next(index for index, outcome in enumerate(outcomes) if outcome.stats.seconds > 0.02)
-    assert first <= live + 1, "it contributes in the round after it has caught up"
+    level = next(turn for turn, (with_all, _) in enumerate(new.level) if with_all)
+    first = next(turn for turn, (_, included) in enumerate(new.level) if included)
+    assert first <= level + 2, "it contributes in the round after it has caught up, unless that was called already"
 
 
 def test_a_drifted_peer_notices_and_fetches_the_spans_that_differ(start: Start) -> None:

@@ -31,7 +31,7 @@ from swarm.averaging.round.messages import Outcome
 from swarm.averaging.round.peer import Peer
 
 TURN_SECONDS = 0.05
-QUIET_SECONDS = 1.0  # when the log has not grown for so long, it has been followed to its end
+QUIET_SECONDS = 1.0  # when the log has not grown for so long, it has been followed to its end in any case
 logger = logging.getLogger(__name__)
 Encoding = tuple[events.Contribute, Given | None, list[Frame], BaseException | None]
 
@@ -106,9 +106,16 @@ class Driver:
                 self.links.send(peer, TALLY + told.to_bytes())
             self.links.keep_only({*audience, *self.core.context.audience(tip)})
         self._call()
-        if self.behind is not None and not self.told_behind and now - self.grown_at > QUIET_SECONDS:
+        if self.behind is not None and not self.told_behind and self._followed(now):
             self.told_behind = True
             self.deliver(Behind(self.behind))
+
+    def _followed(self, now: float) -> bool:
+        """Is there nothing more to hear? A swarm with rounds of less than a second is never quiet."""
+        last = self.core.log.chain[-1]
+        return now - self.grown_at > QUIET_SECONDS or (
+            last.commit is not None and last.commit.tip <= last.position.round
+        )
 
     def _call(self) -> None:
         tip = self.core.log.tip

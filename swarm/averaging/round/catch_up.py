@@ -20,6 +20,7 @@ from swarm.averaging.round.pledges import Pledge
 from swarm.averaging.round.reducer import Reducer
 
 NOBODY = Ballot(0, "-", 0)
+QUESTIONS = 8  # for means, at once
 
 
 class CatchUp:
@@ -35,6 +36,8 @@ class CatchUp:
         self.farthest = context.policy.replay_rounds  # further behind than this: the state instead
         self.fetch_at = math.inf
         self.fetches = 0
+        self.sought: set[bytes] = set()  # means of the first round not yet applied that were asked for
+        self.pending = 0  # how many of them had not come when we last looked
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
@@ -117,14 +120,22 @@ class CatchUp:
         assert commit is not None
         return [span.digest for span in commit.outcome.spans if not span.void and span.digest not in self.context.held]
 
+    def unasked(self, missing: list[bytes]) -> bool:
+        """Will nobody send these by himself, and were they not asked for? The last round's go to its roster."""
+        commit = self.log.chain[self.log.applied + 1].commit
+        assert commit is not None
+        coming = self.log.behind == 1 and self.context.me.peer in commit.outcome.roster
+        return not coming and self.sought.isdisjoint(missing)
+
     def advance(self, now: float) -> bool:
         """Apply what can be applied, in order; True if anything was."""
         before = self.log.applied
         while self.log.behind and not self.restoring:
             if self.log.behind > self.farthest:
                 self.restore(lost=0, download=True)
-            elif self.missing():
-                self.fetch_at = min(self.fetch_at, now + self.context.policy.fetch_seconds)
+            elif missing := self.missing():
+                patience = 0.0 if self.unasked(missing) else self.context.policy.fetch_seconds
+                self.fetch_at = min(self.fetch_at, now + patience)
                 break
             else:
                 self.apply(self.log.chain[self.log.applied], self.log.chain[self.log.applied + 1])
@@ -218,10 +229,19 @@ class CatchUp:
         if not names or self.fetches > 3 * len(names):
             self.restore(lost=0, download=True)
             return
-        header = self.context.header(self.log.tip, NOBODY)
-        self.context.send([names[self.fetches % len(names)]], Fetch(header, digests=tuple(missing[:MAX_ITEMS])))
-        self.fetches += 1
         self.fetch_at = now + self.context.policy.fetch_seconds
+        pending = self.sought.intersection(missing)
+        if 0 < len(pending) < self.pending:  # they come: what is on its way is not asked of others too
+            self.pending = len(pending)
+            return
+        header = self.context.header(self.log.tip, NOBODY)
+        for turn, start in enumerate(range(0, min(len(missing), QUESTIONS * MAX_ITEMS), MAX_ITEMS)):
+            asked, to = missing[start : start + MAX_ITEMS], names[(self.fetches + turn) % len(names)]
+            self.context.send([to], Fetch(header, digests=tuple(asked)))
+            self.sought.update(asked)
+        self.sought.intersection_update(missing)
+        self.pending = len(self.sought)
+        self.fetches += 1
 
     def wakes(self) -> list[float]:
         return [self.fetch_at, *(self.asked.get(peer, 0.0) for peer in self.wanted)]
