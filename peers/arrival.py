@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from swarm.network.host import Network
 
 HANDLER = "manifest"
+RETRY_SECONDS = (1.0, 3.0)  # a stream that broke: a busy peer, or a connection that was just replaced
 Agree = Callable[["SignedManifest", "Network", "Link"], None]  # raises where the user does not want to join
 
 
@@ -60,19 +62,24 @@ def offer(network: Network, signed: SignedManifest, tokenizer: bytes, weights: P
 def ask_for_manifest(network: Network, link: Link) -> SignedManifest:
     """From any peer of the link: whoever gives it, it must hash to the link's digest and bear its owner's signature."""
     from swarm.manifest import MAX_MANIFEST_BYTES, SignedManifest
+    from swarm.network.streams import PeerError
 
-    causes = []
-    for address in link.peers:
-        peer_id = address.rsplit("/", 1)[-1]
-        try:
-            data = network.call(peer_id, HANDLER, b"", limit_bytes=2 * MAX_MANIFEST_BYTES)
-            return SignedManifest.from_json(bytes(data), f"the manifest from {peer_id[-6:]}").expect(link.digest)
-        except NetworkError as error:
-            causes.append(str(error))
-        except IncompatibleError:
-            raise
-        except SwarmError as error:
-            causes.append(str(error))
+    causes: list[str] = []
+    for wait in (*RETRY_SECONDS, None):
+        causes, again = [], False
+        for address in link.peers:
+            peer_id = address.rsplit("/", 1)[-1]
+            try:
+                data = network.call(peer_id, HANDLER, b"", limit_bytes=2 * MAX_MANIFEST_BYTES)
+                return SignedManifest.from_json(bytes(data), f"the manifest from {peer_id[-6:]}").expect(link.digest)
+            except IncompatibleError:
+                raise
+            except SwarmError as error:
+                causes.append(str(error))
+                again = again or (isinstance(error, PeerError) and error.cause in ("closed", "timeout"))
+        if wait is None or not again:
+            break
+        time.sleep(wait)
     raise NetworkError(f"no peer of the link gave the run's manifest: {'; '.join(causes)}")
 
 

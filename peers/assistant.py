@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from peers.entry import PORT
 from peers.peer import Peer
 from peers.trainer import StepReport
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
-from swarm.errors import IncompatibleError
+from swarm.errors import IncompatibleError, NetworkError
 
 
 class Help:
@@ -60,6 +61,11 @@ class Assistant(Peer):
         if algorithm != "round":
             raise IncompatibleError(
                 f"this run averages by {algorithm}, where only who trains takes part; join it instead"
+            )
+        if self.network.client:
+            raise NetworkError(
+                "nobody can dial this machine, so it can average for nobody; forward a TCP port to it and name it: "
+                f"--listen /ip4/0.0.0.0/tcp/{PORT}"
             )
         super().__enter__()
         return self

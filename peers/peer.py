@@ -86,7 +86,7 @@ class Peer:
                 self.progress,
                 self.events,
                 self.folder,
-                link=str(Link(self.signed.digest, addresses)),
+                link=str(Link(self.signed.digest, addresses or self.network.initial_peers[:8])),
             )
         )
         return self

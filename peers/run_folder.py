@@ -44,14 +44,6 @@ class RunFolder:
         write_atomically(self.path / TOKENIZER, tokenizer)
         write_atomically(self.path / MANIFEST, manifest)
 
-    def weights(self) -> Path | None:
-        """The file of the weights that the run starts from, where they are not drawn or taken from the Hub."""
-        path = self.path / WEIGHTS
-        return path if path.is_file() else None
-
-    def write_weights(self, data: bytes | memoryview) -> None:
-        write_atomically(self.path / WEIGHTS, data)
-
     def write_pin(self, pin: tuple[int, str]) -> None:
         """The round and root that a link has pinned: they count for this folder from now on."""
         write_atomically(self.path / PIN, f"{pin[0]}:{pin[1]}\n".encode())
@@ -64,6 +56,14 @@ class RunFolder:
         if not number.isdigit() or len(number) > 16 or len(root) != 64:
             raise ConfigError(f"{self.path / PIN} is not <round>:<64 hex digits>; remove it and join by the link again")
         return int(number), root
+
+    def weights(self) -> Path | None:
+        """The file of the weights that the run starts from, where they are not drawn or taken from the Hub."""
+        path = self.path / WEIGHTS
+        return path if path.is_file() else None
+
+    def write_weights(self, data: bytes | memoryview) -> None:
+        write_atomically(self.path / WEIGHTS, data)
 
     def write_link(self, link: str) -> None:
         write_atomically(self.path / LINK, link.encode() + b"\n")

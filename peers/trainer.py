@@ -67,7 +67,7 @@ class Trainer:
     catch_up: Callable[[Missed], bool]
     report: Callable[[StepReport], None]
     leaving: Callable[[], object]
-    averaging: Callable[[bool], None] = bool
+    averaging: Callable[[bool], object] = bool
     clock: Callable[[], float] = time.perf_counter
 
     def run(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,3 +126,10 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str, *peers: F
     except AssertionError as error:
         told = "; ".join(f"{peer.name}: {peer.state} | {peer.last_words()}" for peer in peers)
         raise AssertionError(f"{error} ({told})") from None
+
+
+def free_port() -> int:
+    """On which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.peers.real_swarm import RealSwarm, in_rounds_of, make_run, step_of, swarm_of, wait_for
+from tests.peers.real_swarm import RealSwarm, free_port, in_rounds_of, make_run, step_of, swarm_of, wait_for
+from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -40,3 +41,9 @@ def test_it_averages_for_others_and_holds_the_same_bits(swarm: RealSwarm) -> Non
     assert sent > 0.3 * helper.latest["left"]["rounds"]["committed"] * helper.latest["left"]["parameters"], "a share"
     wait_for(lambda: in_rounds_of(a, 2) and step_of(a) > began + 2, 30, "the others go on", a, b)
     assert not [step for step in a.steps if step["outcome"] != "committed"]
+
+
+def test_a_machine_that_nobody_can_dial_is_no_assistant(swarm: RealSwarm) -> None:
+    nowhere = f"/ip4/127.0.0.1/tcp/{free_port()}"
+    said = run("assist", swarm.link, "--yes", "--dir", str(swarm.folder / "hidden"), "--announce", nowhere)
+    assert "forward a TCP port" in assert_one_line(said, 7)
