@@ -54,7 +54,7 @@ class Driver:
         self.given: tuple[bytes, Given] | None = None
         self.behind: str | None = None  # why the state must be fetched, from when that is known
         self.told_behind = False
-        self.grown_at = 0.0
+        self.behind_at = self.grown_at = 0.0
         self.untaken = 0  # outcomes handed over whose means are still needed here
         self.part_times: tuple[bytes, float, float] = (b"", 0.0, 0.0)
         self.queue: deque[events.Event] = deque()
@@ -112,10 +112,10 @@ class Driver:
 
     def _followed(self, now: float) -> bool:
         """Is there nothing more to hear? A swarm with rounds of less than a second is never quiet."""
-        last = self.core.log.chain[-1]
-        return now - self.grown_at > QUIET_SECONDS or (
-            last.commit is not None and last.commit.tip <= last.position.round
-        )
+        last, tip = self.core.log.chain[-1], self.core.log.tip
+        told = last.commit is not None and last.commit.tip <= last.position.round
+        stays = self.caller.tally.mostly_at(now, tip.round) and now - self.behind_at > QUIET_SECONDS
+        return told or stays or now - self.grown_at > QUIET_SECONDS
 
     def _call(self) -> None:
         tip = self.core.log.tip
@@ -203,7 +203,7 @@ class Driver:
             case events.Restore(_, _, download, lost):
                 self.figures.lost_rounds += lost
                 self.behind = "behind: the swarm is further" if download else "behind: another lineage weighs more"
-                self.told_behind = False
+                self.told_behind, self.behind_at = False, self.loop.time()
             case events.Recall(to, heads):
                 for wire in self.journal.page(heads, self.core.log.tip.round):
                     self.links.send(to, MESSAGE + wire)

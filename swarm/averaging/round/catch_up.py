@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
-from swarm.averaging.round.certificate import CommitError, Position
+from swarm.averaging.round.certificate import CommitError, Position, differing_state
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.events import Apply, Diverged, Forked, Missed, Recall, Restore
 from swarm.averaging.round.log import Entry, Log
@@ -30,7 +30,7 @@ class CatchUp:
         self.settled: OrderedDict[bytes, None] = OrderedDict()  # heads whose residuals were settled here
         self.sent: deque[tuple[int, tuple[bytes, ...]]] = deque()  # (round, digests of what I gave), for audits
         self.asked: dict[str, float] = {}  # peer -> when it may be asked for its log again
-        self.wanted: set[str] = set()  # peers to ask as soon as that time has come
+        self.wanted: dict[str, None] = {}  # peers to ask as soon as that time has come
         self.told: dict[tuple[str, bytes], float] = {}
         self.restoring = False
         self.farthest = context.policy.replay_rounds  # further behind than this: the state instead
@@ -69,9 +69,9 @@ class CatchUp:
         if peer == self.context.me.peer:
             return
         if now < self.asked.get(peer, -math.inf):
-            self.wanted.add(peer)
+            self.wanted[peer] = None
             return
-        self.wanted.discard(peer)
+        self.wanted.pop(peer, None)
         crowd = 4 * self.context.policy.visitors
         if len(self.asked) >= crowd:
             self.asked = {name: at for name, at in self.asked.items() if at > now}
@@ -174,7 +174,7 @@ class CatchUp:
         member.settle(outcome)
         reducer = reducer or Reducer(self.context, base, {})
         reducer.settle(outcome)
-        differing = member.diverged(outcome)
+        differing = differing_state(member.gift.state, outcome) if member.gift is not None else ()
         if differing:
             self.context.emit(Diverged(differing))
         self.finish(member)
@@ -229,7 +229,7 @@ class CatchUp:
         assert commit is not None
         names = [vote.message.at.peer for vote in commit.votes] + list(commit.outcome.roster)
         names = [name for name in dict.fromkeys([*names, *self.log.tip.seats]) if name != self.context.me.peer]
-        if not names or self.fetches > 3 * len(names):
+        if self.fetches > 3 * max(1, len(names)):  # also alone: bytes from the own disk may be on their way
             self.restore(lost=0, download=True)
             return
         self.fetch_at = now + self.context.policy.fetch_seconds
@@ -238,7 +238,8 @@ class CatchUp:
             self.pending = len(pending)
             return
         header = self.context.header(self.log.tip, NOBODY)
-        for turn, start in enumerate(range(0, min(len(missing), QUESTIONS * MAX_ITEMS), MAX_ITEMS)):
+        questions = min(len(missing), QUESTIONS * MAX_ITEMS) if names else 0
+        for turn, start in enumerate(range(0, questions, MAX_ITEMS)):
             asked, to = missing[start : start + MAX_ITEMS], names[(self.fetches + turn) % len(names)]
             self.context.send([to], Fetch(header, digests=tuple(asked)))
             self.sought.update(asked)
