@@ -18,17 +18,18 @@ from swarm.data.plan import Plan
 from swarm.data.stock import check_stock
 from swarm.data.store import open_store
 from swarm.durable import remove_stale
-from swarm.errors import CheckpointError, DataError
+from swarm.errors import CheckpointError, DataError, ResourceError
 from swarm.manifest import Manifest, SignedManifest
 from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.model.gradient import GradientAccumulator
-from swarm.model.inner import InnerOptimizer
+from swarm.model.inner import ADAMW_8BIT_BYTES, ADAMW_BYTES, InnerOptimizer
 from swarm.model.memory import MicroBatch
 from swarm.model.precision import best_precision
 from swarm.network.host import Network
 from swarm.portable import LOCAL_KINDS
 from swarm.records import ProgressRecord
 from swarm.settings import Settings
+from swarm.sizing import show_bytes
 from swarm.state import SharedState
 from swarm.tokenizer import load as load_tokenizer
 
@@ -102,8 +103,18 @@ def work(
     if manifest.training.mode == "gradient":
         kind = OverlappedWork if manifest.training.overlap else GradientWork
         return kind(state, sums, batches, size, tell, leaving)
-    inner = InnerOptimizer(sums.model, state.layout, manifest.optimizer, kind=settings.inner_optimizer)
+    inner = inner_optimizer(manifest, sums, settings, say)
     return LocalWork(manifest, state, sums, inner, batches, micro_batch=size, tell=tell, leaving=leaving)
+
+
+def inner_optimizer(manifest: Manifest, sums: GradientAccumulator, settings: Settings, say: Say) -> InnerOptimizer:
+    """The one that was asked for; where bitsandbytes cannot be used, torch's, which takes more memory, and that is said."""
+    try:
+        return InnerOptimizer(sums.model, sums.layout, manifest.optimizer, kind=settings.inner_optimizer)
+    except ResourceError as error:
+        held = show_bytes(sums.layout.size * (ADAMW_BYTES - ADAMW_8BIT_BYTES))
+        say(f"{error}. Going on with torch's AdamW, which takes {held} more.")
+    return InnerOptimizer(sums.model, sums.layout, manifest.optimizer)
 
 
 def micro_batch(manifest: Manifest, settings: Settings, say: Say) -> MicroBatch:
