@@ -148,6 +148,7 @@ class Peer:
             self.progress.trainers,
             folder=self.folder,
             checkpoint=checkpoint,
+            upload_mbit=self.settings.upload_mbit,
         )
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close

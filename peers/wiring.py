@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peers.device import choose_device
 from peers.folders import home
@@ -29,11 +30,15 @@ from swarm.network.host import Network
 from swarm.portable import LOCAL_KINDS
 from swarm.records import ProgressRecord
 from swarm.settings import Settings
-from swarm.sizing import show_bytes
+from swarm.sizing import activation_bytes, show_bytes
 from swarm.state import SharedState
 from swarm.tokenizer import load as load_tokenizer
 
-MICRO_BATCH_TOKENS = 512
+if TYPE_CHECKING:
+    import torch
+
+MICRO_BATCH_TOKENS = {"cpu": 512, "mps": 2048, "cuda": 16_384}  # at once: more is no faster, and holds rounds up
+MEMORY_SHARE = 0.5  # of what is free: optimizer, rounds and other programs want some, too
 Say = Callable[[str], None]
 
 
@@ -99,7 +104,8 @@ def work(
     say: Say,
 ) -> GradientWork | LocalWork:
     """What the manifest's `training.mode` names."""
-    sums, size = accumulator(manifest, state, settings, say), micro_batch(manifest, settings, say)
+    sums = accumulator(manifest, state, settings, say)
+    size = micro_batch(manifest, settings, say, device=sums.device)
     if manifest.training.mode == "gradient":
         kind = OverlappedWork if manifest.training.overlap else GradientWork
         return kind(state, sums, batches, size, tell, leaving)
@@ -108,7 +114,7 @@ def work(
 
 
 def inner_optimizer(manifest: Manifest, sums: GradientAccumulator, settings: Settings, say: Say) -> InnerOptimizer:
-    """The one that was asked for; where bitsandbytes cannot be used, torch's, which takes more memory, and that is said."""
+    """The one asked for; where bitsandbytes cannot be used, torch's, which takes more memory, and that is said."""
     try:
         return InnerOptimizer(sums.model, sums.layout, manifest.optimizer, kind=settings.inner_optimizer)
     except ResourceError as error:
@@ -117,10 +123,26 @@ def inner_optimizer(manifest: Manifest, sums: GradientAccumulator, settings: Set
     return InnerOptimizer(sums.model, sums.layout, manifest.optimizer)
 
 
-def micro_batch(manifest: Manifest, settings: Settings, say: Say) -> MicroBatch:
-    """Samples computed at once: the setting, else what keeps a CPU busy without holding the swarm up."""
-    fits = max(1, MICRO_BATCH_TOKENS // manifest.model.sequence_length)
-    return MicroBatch(settings.micro_batch or min(fits, manifest.training.global_batch), say)
+def micro_batch(
+    manifest: Manifest, settings: Settings, say: Say, *, device: torch.device | None = None, free: int | None = None
+) -> MicroBatch:
+    """Samples computed at once: the setting, else what keeps the device busy, as far as its memory allows.
+
+    free: bytes of the device's memory; None: as it is now, with the model and its gradients already there.
+    """
+    from swarm.model.memory import device_free
+
+    if settings.micro_batch is not None:
+        return MicroBatch(settings.micro_batch, say)
+    kind, training = device.type if device is not None else "cpu", manifest.training
+    wanted = max(1, MICRO_BATCH_TOKENS[kind] // manifest.model.sequence_length)
+    most = training.local.inner_batch if training.mode == "local" else training.global_batch
+    sample = activation_bytes(manifest.model, checkpointing=settings.gradient_checkpointing)
+    room = int(MEMORY_SHARE * (device_free(device) if free is None else free))
+    fits = max(1, room // sample)
+    if fits < min(wanted, most):
+        say(f"{show_bytes(room)} of memory for activations: computing {fits} samples at a time.")
+    return MicroBatch(min(fits, wanted, most), say)
 
 
 def averager(
@@ -131,10 +153,11 @@ def averager(
     *,
     folder: Path,
     checkpoint: Checkpoint | None,
+    upload_mbit: float | None = None,
 ) -> Averager:
     """What the manifest's `averaging.algorithm` names. progress: the records of all live trainers.
 
-    folder: this peer's. checkpoint: the one that `state` comes from.
+    folder: this peer's. checkpoint: the one that `state` comes from. upload_mbit: its line's, by which spans are shared.
     """
     if manifest.averaging.algorithm == "hivemind":
         from swarm.averaging.hivemind import HivemindAverager
@@ -153,5 +176,5 @@ def averager(
         state.layout,
         span_digests=state.span_digests,
         start=start,
-        surroundings=Surroundings(progress),
+        surroundings=Surroundings(progress, bandwidth=1e6 * (upload_mbit or 0.0)),
     )

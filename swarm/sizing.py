@@ -119,17 +119,19 @@ def bytes_per_exchange(size: int, codec: str) -> int:
 
 def _memory(model: ModelSpec, count: int, precision: str) -> Memory:
     width = 4 if precision == "float32" else 2
-    return Memory(precision, count * (sum(PRECISIONS[precision]) + EXCHANGE_BYTES), _activation_bytes(model, width))
+    return Memory(precision, count * (sum(PRECISIONS[precision]) + EXCHANGE_BYTES), activation_bytes(model, width))
 
 
-def _activation_bytes(model: ModelSpec, width: int) -> int:
+def activation_bytes(model: ModelSpec, width: int = 4, *, checkpointing: bool = False) -> int:
     """One sample: s*h*34 + 5*a*s^2 a layer at 2 bytes a value (Korthikanti et al. 2022, table 2), and the logits.
 
-    The logits are kept in the model's precision, and twice in float32 for the loss and its gradient.
+    With checkpointing only its input is kept of a layer, and everything of the one that is computed again. The logits
+    are kept in the model's precision, and twice in float32 for the loss and its gradient.
     """
     s, h, a = model.sequence_length, model.hidden_size, model.heads
     layer = (34 * s * h + 5 * a * s * s) * width // 2
-    return model.layers * layer + s * model.vocab_size * (width + 8)
+    layers = layer + model.layers * s * h * width if checkpointing else model.layers * layer
+    return layers + s * model.vocab_size * (width + 8)
 
 
 def show_bytes(size: int) -> str:
