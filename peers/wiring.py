@@ -157,7 +157,7 @@ def averager(
 ) -> Averager:
     """What the manifest's `averaging.algorithm` names. progress: the records of all live trainers.
 
-    folder: this peer's. checkpoint: the one that `state` comes from. upload_mbit: its line's, by which spans are shared.
+    folder: this peer's. checkpoint: the one that `state` comes from. upload_mbit: of its line; spans are shared by it.
     """
     if manifest.averaging.algorithm == "hivemind":
         from swarm.averaging.hivemind import HivemindAverager
