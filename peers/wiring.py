@@ -29,6 +29,7 @@ from swarm.model.precision import best_precision
 from swarm.network.host import Network
 from swarm.portable import LOCAL_KINDS
 from swarm.records import ProgressRecord
+from swarm.schema import RunConfig
 from swarm.settings import Settings
 from swarm.sizing import activation_bytes, show_bytes
 from swarm.state import SharedState
@@ -124,7 +125,7 @@ def inner_optimizer(manifest: Manifest, sums: GradientAccumulator, settings: Set
 
 
 def micro_batch(
-    manifest: Manifest, settings: Settings, say: Say, *, device: torch.device | None = None, free: int | None = None
+    manifest: RunConfig, settings: Settings, say: Say, *, device: torch.device | None = None, free: int | None = None
 ) -> MicroBatch:
     """Samples computed at once: the setting, else what keeps the device busy, as far as its memory allows.
 
