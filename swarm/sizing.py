@@ -16,8 +16,8 @@ UPLINKS_MBIT = (20, 100, 1000)
 WIRE = {"int8-block": (1, 2, 256), "float16": (2, 0, 1), "none": (4, 0, 1)}
 # Bytes a parameter: the model's weights, its gradient sum, shared parameters (float32), Adam's two moments.
 PRECISIONS = {"float32": (4, 4, 4, 8), "bfloat16": (2, 4, 4, 8), "bfloat16, 8-bit optimizer": (2, 4, 4, 2)}
-# Bytes a parameter while a round runs. Both modes: the contribution, what is sent, what comes back, residuals in 16 bit,
-# and what encoding and applying take for a moment. Mode "local": the momentum, the anchor, and the local parameters, too.
+# Bytes a parameter while a round runs. Both modes: the contribution, what is sent, what comes back, residuals in 16
+# bit, and what encoding and applying take for a moment. Mode "local": momentum, anchor and local parameters as well.
 EXCHANGE_BYTES = {"gradient": 18, "local": 28}  # measured: `python -m benchmarks.step`
 HELD_BYTES = {"gradient": 8, "local": 16}  # of these, outside of rounds: residuals; momentum, anchor, and a delta
 BESIDE_BYTES = 570_000_000  # resident before the model: Python, torch, hivemind, transformers 505 MB, the daemon 65

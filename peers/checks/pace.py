@@ -55,7 +55,7 @@ class Pace:
 
 
 def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
-    """Of forward and backward, once warm, the median of three. SwarmError, MemoryShortError where it cannot be computed."""
+    """Of forward and backward, once warm, the median of three. SwarmError, MemoryShortError where it cannot be."""
     import numpy as np
 
     from peers.device import choose_device

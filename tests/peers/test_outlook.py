@@ -75,13 +75,16 @@ def training(name: str, mode: str) -> tuple[dict[str, float], dict[str, float]]:
     batch = samples * (24 if name == "tiny" else 4)
     with bench.made(shape, mode, batch, samples) as text, bench.LonePeer(text, samples) as peer:
         rates: list[tuple[float, float]] = []
+        highest = 0
         for turn in range(4):
             told = outlook(text.manifest, Settings(threads=1, micro_batch=samples))
+            bench.reset_peak()
             began = time.perf_counter()
             trained = peer.turn(batch)
+            highest = max(highest, bench.peak_bytes(), peer.peak_before_round())
             if turn:
                 rates.append((told.samples_per_second or 0.0, trained / (time.perf_counter() - began)))
         daemons = sum(child.memory_info().rss for child in psutil.Process().children() if "p2pd" in child.name())
-        seen = max(bench.peak_bytes(), peer.peak_before_round()) + daemons
+        seen = highest + daemons
         promised = {"memory": float(cpu_memory(text.manifest, samples)), "rate": statistics.median(r for r, _ in rates)}
         return promised, {"memory": float(seen), "rate": statistics.median(r for _, r in rates)}
