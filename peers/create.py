@@ -76,10 +76,15 @@ def change(config: RunConfig, *, data: Path | None, steps: int | None) -> RunCon
 
 
 def show_sizing(config: RunConfig, as_json: bool) -> None:
+    from peers.outlook import outlook
+    from swarm.settings import Settings
     from swarm.sizing import sizing
 
-    size = sizing(config)
-    click.echo(json.dumps(size.to_dict(), sort_keys=True) if as_json else size.describe())
+    size, here = sizing(config), outlook(config, Settings())
+    if as_json:
+        click.echo(json.dumps(size.to_dict() | {"here": here.to_dict()}, sort_keys=True))
+    else:
+        click.echo("\n".join([size.describe(), *here.lines()]))
 
 
 def create(config: RunConfig, base: Path, folder: Path, say: Callable[[str], None]) -> Manifest:

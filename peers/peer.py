@@ -125,6 +125,7 @@ class Peer:
             self.progress.members,
             folder=self.folder,
             checkpoint=checkpoint,
+            upload_mbit=self.settings.upload_mbit,
         )
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close

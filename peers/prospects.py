@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from swarm.sizing import show_bytes, show_seconds, sizing
+from swarm.sizing import cpu_memory, show_bytes, show_seconds, sizing
 
 if TYPE_CHECKING:
     from swarm.manifest import Manifest
     from swarm.network.sounding import Way
     from swarm.records import ProgressRecord
 
-BESIDE_BYTES = 700_000_000  # resident before the model: Python, torch, hivemind, transformers, the daemon
 KEPT_CHECKPOINTS, TOKEN_BYTES = 3, 4
 FASTEST = 1e6  # samples a second that one peer's claim may add to the swarm's
 
@@ -152,7 +151,7 @@ def prospects(
 
 def memory_needed(manifest: Manifest) -> int:
     """Bytes for one sample at a time on a CPU, with what Python, torch and the daemon take."""
-    return sizing(manifest).memory[0].total_bytes + BESIDE_BYTES
+    return cpu_memory(manifest, 1)
 
 
 def disk_needed(manifest: Manifest) -> int:

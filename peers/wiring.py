@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peers.device import choose_device
 from peers.folders import home
@@ -18,21 +19,27 @@ from swarm.data.plan import Plan
 from swarm.data.stock import check_stock
 from swarm.data.store import open_store
 from swarm.durable import remove_stale
-from swarm.errors import CheckpointError, DataError
+from swarm.errors import CheckpointError, DataError, ResourceError
 from swarm.manifest import Manifest, SignedManifest
 from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.model.gradient import GradientAccumulator
-from swarm.model.inner import InnerOptimizer
+from swarm.model.inner import ADAMW_8BIT_BYTES, ADAMW_BYTES, InnerOptimizer
 from swarm.model.memory import MicroBatch
 from swarm.model.precision import best_precision
 from swarm.network.host import Network
 from swarm.portable import LOCAL_KINDS
 from swarm.records import ProgressRecord
+from swarm.schema import RunConfig
 from swarm.settings import Settings
+from swarm.sizing import activation_bytes, show_bytes
 from swarm.state import SharedState
 from swarm.tokenizer import load as load_tokenizer
 
-MICRO_BATCH_TOKENS = 512
+if TYPE_CHECKING:
+    import torch
+
+MICRO_BATCH_TOKENS = {"cpu": 512, "mps": 2048, "cuda": 16_384}  # at once: more is no faster, and holds rounds up
+MEMORY_SHARE = 0.5  # of what is free: optimizer, rounds and other programs want some, too
 Say = Callable[[str], None]
 
 
@@ -98,18 +105,45 @@ def work(
     say: Say,
 ) -> GradientWork | LocalWork:
     """What the manifest's `training.mode` names."""
-    sums, size = accumulator(manifest, state, settings, say), micro_batch(manifest, settings, say)
+    sums = accumulator(manifest, state, settings, say)
+    size = micro_batch(manifest, settings, say, device=sums.device)
     if manifest.training.mode == "gradient":
         kind = OverlappedWork if manifest.training.overlap else GradientWork
         return kind(state, sums, batches, size, tell, leaving)
-    inner = InnerOptimizer(sums.model, state.layout, manifest.optimizer, kind=settings.inner_optimizer)
+    inner = inner_optimizer(manifest, sums, settings, say)
     return LocalWork(manifest, state, sums, inner, batches, micro_batch=size, tell=tell, leaving=leaving)
 
 
-def micro_batch(manifest: Manifest, settings: Settings, say: Say) -> MicroBatch:
-    """Samples computed at once: the setting, else what keeps a CPU busy without holding the swarm up."""
-    fits = max(1, MICRO_BATCH_TOKENS // manifest.model.sequence_length)
-    return MicroBatch(settings.micro_batch or min(fits, manifest.training.global_batch), say)
+def inner_optimizer(manifest: Manifest, sums: GradientAccumulator, settings: Settings, say: Say) -> InnerOptimizer:
+    """The one asked for; where bitsandbytes cannot be used, torch's, which takes more memory, and that is said."""
+    try:
+        return InnerOptimizer(sums.model, sums.layout, manifest.optimizer, kind=settings.inner_optimizer)
+    except ResourceError as error:
+        held = show_bytes(sums.layout.size * (ADAMW_BYTES - ADAMW_8BIT_BYTES))
+        say(f"{error}. Going on with torch's AdamW, which takes {held} more.")
+    return InnerOptimizer(sums.model, sums.layout, manifest.optimizer)
+
+
+def micro_batch(
+    manifest: RunConfig, settings: Settings, say: Say, *, device: torch.device | None = None, free: int | None = None
+) -> MicroBatch:
+    """Samples computed at once: the setting, else what keeps the device busy, as far as its memory allows.
+
+    free: bytes of the device's memory; None: as it is now, with the model and its gradients already there.
+    """
+    from swarm.model.memory import device_free
+
+    if settings.micro_batch is not None:
+        return MicroBatch(settings.micro_batch, say)
+    kind, training = device.type if device is not None else "cpu", manifest.training
+    wanted = max(1, MICRO_BATCH_TOKENS[kind] // manifest.model.sequence_length)
+    most = training.local.inner_batch if training.mode == "local" else training.global_batch
+    sample = activation_bytes(manifest.model, checkpointing=settings.gradient_checkpointing)
+    room = int(MEMORY_SHARE * (device_free(device) if free is None else free))
+    fits = max(1, room // sample)
+    if fits < min(wanted, most):
+        say(f"{show_bytes(room)} of memory for activations: computing {fits} samples at a time.")
+    return MicroBatch(min(fits, wanted, most), say)
 
 
 def averager(
@@ -120,10 +154,11 @@ def averager(
     *,
     folder: Path,
     checkpoint: Checkpoint | None,
+    upload_mbit: float | None = None,
 ) -> Averager:
     """What the manifest's `averaging.algorithm` names. progress: the records of all that take part.
 
-    folder: this peer's. checkpoint: the one that `state` comes from.
+    folder: this peer's. checkpoint: the one that `state` comes from. upload_mbit: of its line; spans are shared by it.
     """
     if manifest.averaging.algorithm == "hivemind":
         from swarm.averaging.hivemind import HivemindAverager
@@ -143,5 +178,5 @@ def averager(
         span_digests=state.span_digests,
         root=state.root,
         start=start,
-        surroundings=Surroundings(progress),
+        surroundings=Surroundings(progress, bandwidth=1e6 * (upload_mbit or 0.0)),
     )

@@ -16,7 +16,11 @@ UPLINKS_MBIT = (20, 100, 1000)
 WIRE = {"int8-block": (1, 2, 256), "float16": (2, 0, 1), "none": (4, 0, 1)}
 # Bytes a parameter: the model's weights, its gradient sum, shared parameters (float32), Adam's two moments.
 PRECISIONS = {"float32": (4, 4, 4, 8), "bfloat16": (2, 4, 4, 8), "bfloat16, 8-bit optimizer": (2, 4, 4, 2)}
-EXCHANGE_BYTES = 4  # a parameter, while a round runs: what is sent, what comes back, residuals in 16 bit
+# Bytes a parameter while a round runs. Both modes: the contribution, what is sent, what comes back, residuals in 16
+# bit, and what encoding and applying take for a moment. Mode "local": momentum, anchor and local parameters as well.
+EXCHANGE_BYTES = {"gradient": 18, "local": 28}  # measured: `python -m benchmarks.step`
+HELD_BYTES = {"gradient": 8, "local": 16}  # of these, outside of rounds: residuals; momentum, anchor, and a delta
+BESIDE_BYTES = 570_000_000  # resident before the model: Python, torch, hivemind, transformers 505 MB, the daemon 65
 
 
 def parameters(model: ModelSpec) -> int:
@@ -102,7 +106,7 @@ def sizing(config: RunConfig) -> Sizing:
         name=config.name,
         parameters=count,
         embedding_parameters=config.model.vocab_size * config.model.hidden_size,
-        memory=tuple(_memory(config.model, count, precision) for precision in PRECISIONS),
+        memory=tuple(_memory(config, count, precision) for precision in PRECISIONS),
         codec=config.averaging.codec,
         bytes_per_exchange=bytes_per_exchange(count, config.averaging.codec),
         bytes_per_exchange_float32=bytes_per_exchange(count, "none@1"),
@@ -117,19 +121,38 @@ def bytes_per_exchange(size: int, codec: str) -> int:
     return size * value + -(-size // block) * scale
 
 
-def _memory(model: ModelSpec, count: int, precision: str) -> Memory:
+def _memory(config: RunConfig, count: int, precision: str) -> Memory:
     width = 4 if precision == "float32" else 2
-    return Memory(precision, count * (sum(PRECISIONS[precision]) + EXCHANGE_BYTES), _activation_bytes(model, width))
+    state = sum(PRECISIONS[precision]) + EXCHANGE_BYTES[config.training.mode]
+    return Memory(precision, count * state, activation_bytes(config.model, width))
 
 
-def _activation_bytes(model: ModelSpec, width: int) -> int:
+def cpu_memory(config: RunConfig, samples: int, *, checkpointing: bool = False) -> int:
+    """Bytes that a training peer holds at most on a processor, with everything, computing `samples` at once.
+
+    The larger of two moments, a backward pass and a round; or both together, where they overlap. Activations in float32
+    also where products are in 16 bits: processors keep copies of both.
+    """
+    count, mode = parameters(config.model), config.training.mode
+    state = sum(PRECISIONS["float32"])
+    activations = samples * activation_bytes(config.model, checkpointing=checkpointing)
+    overlap = config.training.local.overlap if mode == "local" else config.training.overlap
+    if overlap:
+        return BESIDE_BYTES + count * (state + EXCHANGE_BYTES[mode]) + activations
+    computing = count * (state + HELD_BYTES[mode]) + activations
+    return BESIDE_BYTES + max(computing, count * (state + EXCHANGE_BYTES[mode]))
+
+
+def activation_bytes(model: ModelSpec, width: int = 4, *, checkpointing: bool = False) -> int:
     """One sample: s*h*34 + 5*a*s^2 a layer at 2 bytes a value (Korthikanti et al. 2022, table 2), and the logits.
 
-    The logits are kept in the model's precision, and twice in float32 for the loss and its gradient.
+    With checkpointing only its input is kept of a layer, and everything of the one that is computed again. The logits
+    are kept in the model's precision, and twice in float32 for the loss and its gradient.
     """
     s, h, a = model.sequence_length, model.hidden_size, model.heads
     layer = (34 * s * h + 5 * a * s * s) * width // 2
-    return model.layers * layer + s * model.vocab_size * (width + 8)
+    layers = layer + model.layers * s * h * width if checkpointing else model.layers * layer
+    return layers + s * model.vocab_size * (width + 8)
 
 
 def show_bytes(size: int) -> str:

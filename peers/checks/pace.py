@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,9 +12,12 @@ from peers.checks.finding import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
     from swarm.manifest import Manifest
+    from swarm.model.gradient import GradientAccumulator, TrainingBatch
+    from swarm.schema import RunConfig
     from swarm.settings import Settings
 
 APPLIED_VALUES = 1 << 20
+TRIES = 3
 SLOW_SHARE = 0.01  # of the swarm's work: below it, the machine helps more in another way
 
 
@@ -51,8 +55,8 @@ class Pace:
         return ok(self.name, words, samples_per_second=own, share=share)
 
 
-def samples_per_second(manifest: Manifest, settings: Settings) -> float:
-    """Of forward and backward, once warm. SwarmError, MemoryShortError where it cannot be computed."""
+def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
+    """Of forward and backward, once warm, the median of three. SwarmError, MemoryShortError where it cannot be."""
     import numpy as np
 
     from peers.device import choose_device
@@ -74,9 +78,13 @@ def samples_per_second(manifest: Manifest, settings: Settings) -> float:
     ids = np.random.default_rng(0).integers(0, spec.vocab_size, (size, spec.sequence_length))
     batch = SimpleNamespace(input_ids=ids, labels=ids, refs=[SimpleNamespace(language="en")] * size)
     sums.add(batch)
+    return size / statistics.median(_seconds(sums, batch) for _ in range(TRIES))
+
+
+def _seconds(sums: GradientAccumulator, batch: TrainingBatch) -> float:
     began = time.perf_counter()
     sums.add(batch)
-    return size / (time.perf_counter() - began)
+    return time.perf_counter() - began
 
 
 def apply_seconds(manifest: Manifest) -> float:

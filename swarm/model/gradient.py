@@ -23,7 +23,9 @@ from swarm.model.layout import Layout
 from swarm.model.memory import AgainError, MemoryShortError, is_out_of_memory
 
 Precision = Literal["float32", "bfloat16", "float16"]
-FIRST_SCALE = 2.0**15  # of the loss in float16, whose gradients would vanish otherwise; halved when they overflow
+FIRST_SCALE = 2.0**15  # of the loss in float16, whose gradients would vanish otherwise; halved when they overflow, ...
+CALM_STEPS = 1000  # ... and doubled again after so many sums that did not
+LARGEST_SCALE = 2.0**24
 IGNORED = -100  # label of a token that is not predicted, as in torch
 
 
@@ -57,6 +59,7 @@ class GradientAccumulator:
         self.samples = 0
         self.loss_sum = 0.0
         self.scale = FIRST_SCALE if precision == "float16" else 1.0
+        self.calm = 0  # sums in a row that did not overflow
         self.languages: Counter[str] = Counter()  # samples by language
         self.tokens: Counter[str] = Counter()  # input tokens by language
         self.losses: defaultdict[str, float] = defaultdict(float)  # sums over samples, by language
@@ -106,8 +109,12 @@ class GradientAccumulator:
             return
         if self.precision == "float16" and not bool(torch.isfinite(self._sum).all()) and self.scale > 1.0:
             self.scale /= 2
+            self.calm = 0
             raise AgainError("A gradient overflowed in float16")
         self._sum.div_(self.scale)
+        self.calm += 1
+        if self.precision == "float16" and self.calm % CALM_STEPS == 0:
+            self.scale = min(2 * self.scale, LARGEST_SCALE)
 
     def contribution(self, *, staleness: int = 0) -> Contribution:
         """The mean gradient over all samples since `reset`, as a new vector; weight 0 without any.

@@ -18,6 +18,7 @@ from swarm.model.layout import Layout
 from swarm.schema import OptimizerSpec
 
 Kind = Literal["adamw", "adamw-8bit"]
+ADAMW_BYTES, ADAMW_8BIT_BYTES = 8, 2  # of the moments of a parameter
 
 
 class InnerOptimizer:
@@ -82,6 +83,6 @@ def _maker(kind: Kind) -> Callable[..., Any]:
         from bitsandbytes.optim import AdamW8bit
     except Exception as error:  # it fails in its own ways where it has no library for this machine
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        remedy = "install it, or use --inner-optimizer adamw"
+        remedy = "install it (pip install bitsandbytes), or leave --inner-optimizer out"
         raise ResourceError(f"--inner-optimizer adamw-8bit needs bitsandbytes: {reason}; {remedy}") from None
     return AdamW8bit

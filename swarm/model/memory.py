@@ -39,6 +39,15 @@ def host_free() -> tuple[int, int]:
     return int(memory.available), int(memory.total)
 
 
+def device_free(device: torch.device | None = None) -> int:
+    """Bytes that this process can still get on a device; None: on the host."""
+    if device is not None and device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device is not None and device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    return host_free()[0]
+
+
 class MicroBatch:
     """`size`: samples at once. It only ever shrinks."""
 

@@ -21,7 +21,8 @@ class Policy:
     weight_cap: float = 0.5  # largest share of one peer in a mean of three or more
     anchors: frozenset[str] = frozenset()  # owner's or witnesses' keys: a lineage one of them voted in wins
 
-    first_seconds: float = 5.0  # patience of a first round, when nothing was observed yet
+    first_seconds: float = 5.0  # patience of a first round, when nothing was observed yet, ...
+    first_rate: float = 1e6  # ... and bytes a second, of encoding or of a line, that are hoped for in it
     floor_seconds: float = 1.0  # no deadline is shorter
     last_factor: float = 3.0  # patience in units of the last round (or of the expected transfer)
     ballot_growth: float = 1.5  # patience grows by this with every failed ballot ...
@@ -53,7 +54,8 @@ class Policy:
 
     def patience(self, last_seconds: float | None, transfer_seconds: float, ballot: int) -> float:
         """Seconds one phase of a round may take before a peer stops hoping for it."""
-        seen = self.first_seconds if last_seconds is None else self.last_factor * last_seconds
+        first = self.first_seconds + self.vector_bytes / self.first_rate
+        seen = first if last_seconds is None else self.last_factor * last_seconds
         longest = max(self.floor_seconds, seen, self.last_factor * transfer_seconds)
         return longest * min(self.growth_limit, self.ballot_growth**ballot)
 

@@ -1,0 +1,90 @@
+"""What `create --dry-run` promises of this machine, against a peer that trains here: right within 20 %."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from peers.outlook import PEERS, exchanged, outlook
+from swarm.averaging.averager import Contribution
+from swarm.averaging.simulated import SimulatedSwarm
+from swarm.manifest import RunConfig, load_config
+from swarm.settings import Settings
+from swarm.sizing import cpu_memory, parameters
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHIN = 0.2
+
+
+def test_bytes_of_a_round_are_those_that_are_sent() -> None:
+    config = load_config(ROOT / "configs" / "tiny.toml")
+    size = parameters(config.model)
+    swarm = SimulatedSwarm(config.averaging.model_copy(update={"span_size": 16_384}), size)
+    vector = np.ones(size, np.float32)
+    names = [str(number) for number in range(PEERS)]
+    for name in names:
+        swarm.join(name)
+    outcomes = swarm.round({name: Contribution(vector, 1.0, 1) for name in names})
+    sent = statistics.mean(outcome.stats.bytes_sent for outcome in outcomes.values())
+    assert exchanged(config) == pytest.approx(sent, rel=0.02)
+
+
+def test_a_model_that_does_not_fit_is_not_measured() -> None:
+    def never(config: RunConfig, settings: Settings) -> float:
+        raise AssertionError("measured")
+
+    found = outlook(load_config(ROOT / "configs" / "bloom-7b1.toml"), Settings(), never)
+    assert found.memory_bytes > psutil.virtual_memory().available
+    assert found.step_seconds is None
+    assert "too large for this machine" in found.lines()[1]
+
+
+def test_steps_and_traffic_follow_from_the_measured_speed() -> None:
+    config = load_config(ROOT / "configs" / "tiny.toml")
+    found = outlook(config, Settings(), lambda config, settings: 10.0)
+    assert found.step_seconds == pytest.approx(config.training.global_batch / (10.0 * PEERS))
+    assert found.bytes_per_hour == pytest.approx(exchanged(config) * 3600 / found.step_seconds)
+    assert "here" in found.lines()[0]
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mode", ["gradient", "local"])
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_memory_and_speed_are_those_of_a_peer_that_trains(name: str, mode: str) -> None:
+    with get_context("spawn").Pool(1) as pool:
+        told, seen = pool.apply(training, (name, mode))
+    assert told["memory"] == pytest.approx(seen["memory"], rel=WITHIN), (told, seen)
+    assert told["rate"] == pytest.approx(seen["rate"], rel=WITHIN), (told, seen)
+
+
+def training(name: str, mode: str) -> tuple[dict[str, float], dict[str, float]]:
+    """In a process of its own: what is promised, and the peak and speed of a real, lone peer."""
+    from benchmarks import step as bench
+
+    config = load_config(ROOT / "configs" / f"{name}.toml")
+    samples = outlook(config, Settings(threads=1), lambda config, settings: 1.0).samples
+    shape = config.model.model_dump(include=set(bench.MODEL))
+    batch = samples * (24 if name == "tiny" else 4)
+    with bench.made(shape, mode, batch, samples) as text, bench.LonePeer(text, samples) as peer:
+        rates: list[tuple[float, float]] = []
+        highest = 0
+        for turn in range(4):
+            told = outlook(text.manifest, Settings(threads=1, micro_batch=samples))
+            bench.reset_peak()
+            began = time.perf_counter()
+            trained = peer.turn(batch)
+            highest = max(highest, bench.peak_bytes(), peer.peak_before_round())
+            if turn:
+                rates.append((told.samples_per_second or 0.0, trained / (time.perf_counter() - began)))
+        daemons = sum(child.memory_info().rss for child in psutil.Process().children() if "p2pd" in child.name())
+        seen = highest + daemons
+        promised = {"memory": float(cpu_memory(text.manifest, samples)), "rate": statistics.median(r for r, _ in rates)}
+        return promised, {"memory": float(seen), "rate": statistics.median(r for _, r in rates)}
