@@ -18,13 +18,11 @@ COLUMNS = 1021  # prime
 
 def checksum(head: bytes | memoryview, body: np.ndarray) -> int:
     """CRC-32 of `head` and of the column sums of `body`, (bytes,) uint8."""
-    words = body[: len(body) // 8 * 8].view("<u8")
-    rows = len(words) // COLUMNS
-    sums = words[: rows * COLUMNS].reshape(rows, COLUMNS).sum(0, dtype=np.uint64)  # wraps modulo 2^64 everywhere
-    rest = words[rows * COLUMNS :]
-    sums[: len(rest)] += rest
-    tail = body[len(words) * 8 :]
-    last = np.zeros(8, np.uint8)
-    last[: len(tail)] = tail
-    sums[len(rest) : len(rest) + 1] += last.view("<u8")
+    whole = len(body) // 8
+    words = body[: whole * 8].view("<u8")
+    rows, rest = divmod(whole, COLUMNS)
+    sums = np.add.reduce(words[: rows * COLUMNS].reshape(rows, COLUMNS), 0)  # wraps modulo 2^64 everywhere
+    sums[:rest] += words[rows * COLUMNS :]
+    if tail := len(body) % 8:
+        sums[rest : rest + 1] += np.uint64(int.from_bytes(body[-tail:].tobytes(), "little"))
     return zlib.crc32(sums.astype("<u8", copy=False), zlib.crc32(head))

@@ -19,7 +19,6 @@ from swarm.averaging.codec.errors import CodecError, NonFiniteError
 
 TOP = 127  # the largest code; -128 is never written
 SMALLEST_BITS = 0x0080  # 2^-126 as bfloat16, the smallest normal number
-CACHED = 2**17  # values decoded at once: their 512 KiB of float32 are still in the second-level cache when scaled
 LARGEST_BITS = 0x7C01  # 1.0078125 x 2^121, the largest bfloat16 of which 127 are still a float32
 
 
@@ -56,14 +55,12 @@ class Int8Block(Codec):
 
     def decode(self, body: np.ndarray, out: np.ndarray) -> None:
         scales, codes = self._parts(body, len(out))
-        factors, whole = torch.from_numpy(scales)[:, None], len(out) // BLOCK * BLOCK
-        for start in range(0, whole, CACHED):
-            part = slice(start, min(start + CACHED, whole))
-            np.copyto(out[part], codes[part])
-            rows = torch.from_numpy(out[part]).view(-1, BLOCK)
-            rows.mul_(factors[start // BLOCK : start // BLOCK + len(rows)])
+        whole = len(out) // BLOCK * BLOCK
+        np.copyto(out, codes)
+        rows = torch.from_numpy(out[:whole]).view(-1, BLOCK)
+        torch.mul(rows, torch.from_numpy(scales)[: len(rows), None], out=rows)
         if whole < len(out):
-            np.multiply(codes[whole:], scales[-1], out=out[whole:])
+            out[whole:] *= scales[-1]
 
     def squares(self, body: np.ndarray, size: int) -> np.ndarray:
         """Exact: a block's squared codes add up below 2^24, the scale's square has 16 bits, both fit a double."""
