@@ -233,7 +233,7 @@ class Reporter:
                 with_whom = f"with {others} other{'s' if others != 1 else ''}" if others else "alone"
                 how = f"averaged {with_whom} in {show_seconds(report.average_seconds)}"
                 words = f"{done}: {gave}; {how}" if included else f"{done}: the swarm's step, without this peer"
-                self.events("step", words, outcome="committed", **values)
+                self.events("step", words, outcome="committed", included=included, **values)
             case missed:
                 self.events("step", f"{done}: {gave}; round missed: {missed.reason}", **values | told_of(missed))
 
