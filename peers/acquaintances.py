@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from swarm.address import AddressError, check_dialable
 if TYPE_CHECKING:
     from swarm.records import ProgressRecord
 
+logger = logging.getLogger(__name__)
 MOST = 16
 OF_ONE = 3  # addresses of one peer
 MAX_BYTES = 65_536
@@ -40,12 +42,19 @@ class Acquaintances:
         """Keep what these peers say of where they are; each may only name itself. Those that train come first."""
         known: list[str] = []
         for peer, record in sorted(records.items(), key=lambda item: item[1].role != "trainer"):
-            own = [text for text in record.addresses if text.endswith(f"/p2p/{peer}") and _dialable(text)]
-            known += own[:OF_ONE] if peer != own_id else []
+            known += doors_of(peer, record)[:OF_ONE] if peer != own_id else []
         kept = tuple(known[:MOST])
         if kept and kept != self.kept:
-            write_atomically(self.path, json.dumps(kept).encode())
+            try:
+                write_atomically(self.path, json.dumps(kept).encode())
+            except OSError as error:  # a full disk: it only costs time later
+                logger.warning("%s is not written: %s", self.path, error.strerror)
             self.kept = kept
+
+
+def doors_of(peer: str, record: ProgressRecord) -> list[str]:
+    """What a peer says of where it is, where it can be so."""
+    return [text for text in record.addresses if text.endswith(f"/p2p/{peer}") and _dialable(text)]
 
 
 def _dialable(text: str) -> bool:

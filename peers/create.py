@@ -112,33 +112,44 @@ def fill(config: RunConfig, base: Path, folder: Path, say: Callable[[str], None]
     from swarm.data.stock import take_stock
     from swarm.identity import Identity
     from swarm.manifest import SignedManifest, resolve
-    from swarm.portable import portable
+    from swarm.portable import portable, portable_names
     from swarm.tokenizer import load, train
 
     config, root = portable(config, base)
     say("reading the text and making the tokenizer")
-    source = config.tokenizer.source
-    data = load(source).data if source else train(texts_by_language(config.data, root), config.model.vocab_size)
+    config, weights, chosen = portable_names(config, base)
+    data = load(chosen).data if chosen else train(texts_by_language(config.data, root), config.model.vocab_size)
     tokenizer = load(data).check(vocab_size=config.model.vocab_size)
     stock = take_stock(
         config.data, tokenizer, config.model.sequence_length, root=root, cache=folder / "cache", progress=say
     )
-    say("drawing the initial weights")
-    from swarm.model.bloom import starting_vector
-    from swarm.model.initial import vector_digest
-
+    say("making the initial weights")
+    initial_digest = start_from(config, weights, folder)
     owner = Identity.create(folder / "owner.pem")
     manifest = resolve(
         config,
         owner=owner.peer_id,
         created=datetime.now(UTC).date().isoformat(),
         tokenizer_digest=tokenizer.digest,
-        initial_digest=vector_digest(starting_vector(config.model)),
+        initial_digest=initial_digest,
         stock=stock,
     )
     shutil.rmtree(folder / "cache", ignore_errors=True)
     RunFolder(folder).write(SignedManifest.sign(manifest, owner).to_json(), data)
     return manifest
+
+
+def start_from(config: RunConfig, weights: Path | None, folder: Path) -> str:
+    """The digest of the vector the run starts from. One from this disk is kept in the run's folder, to be served."""
+    from peers.run_folder import RunFolder
+    from swarm.model.bloom import load_vector, starting_vector
+    from swarm.model.initial import vector_digest
+
+    if weights is None:
+        return vector_digest(starting_vector(config.model))
+    vector = load_vector(config.model, str(weights))
+    RunFolder(folder).write_weights(vector.astype("<f4", copy=False).data)
+    return vector_digest(vector)
 
 
 def bytes_per_token(manifest: Manifest) -> dict[str, float]:

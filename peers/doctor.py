@@ -108,7 +108,7 @@ def visit(link: Link, settings: Settings, folder: Path, say: Say) -> Iterator[Fi
 
 def inside(network: Network, link: Link, settings: Settings, folder: Path, say: Say) -> Iterator[Finding]:
     from peers.checks.machine import Disk, Memory
-    from peers.checks.pace import Pace
+    from peers.checks.pace import Pace, apply_seconds
     from peers.checks.run import Clock, Line, Reachable, Seeds, Terms
     from peers.prospects import disk_needed, memory_needed, prospects
     from peers.visit import others, ways_to
@@ -128,7 +128,7 @@ def inside(network: Network, link: Link, settings: Settings, folder: Path, say: 
     ways = ways_to(network, asked, say)
     yield Clock(ways).look()
     yield Reachable(network, asked).look()
-    plan = prospects(manifest, records, ways)
+    plan = prospects(manifest, records, ways, apply_seconds=apply_seconds(manifest))
     yield Line(ways, plan).look()
     memory = Memory(memory_needed(manifest), what="a peer of this run").look()
     yield memory

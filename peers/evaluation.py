@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import BloomForCausalLM
 
+from peers.run_folder import RunFolder
 from swarm.checkpoint import Checkpoint, load
 from swarm.data.sources import STARTER
 from swarm.data.validation import read_evaluation
@@ -23,6 +24,7 @@ class Evaluation:
     """One checkpoint on one set of documents. data: None for the starter corpus. limit: documents a language."""
 
     def __init__(self, checkpoint: Path, *, data: Path | None, limit: int | None, say: Callable[[str], None]) -> None:
+        self.path = checkpoint
         self.loaded = load(checkpoint)
         self.say = say
         found = read_evaluation(data or STARTER, limit=limit)
@@ -41,7 +43,13 @@ class Evaluation:
         if other != "initial":
             return self._scores(load(Path(other)), other)
         spec = self.loaded.spec
-        return self._evaluate(model_from_vector(spec, starting_vector(spec)), self.loaded, "the untrained model")
+        return self._evaluate(
+            model_from_vector(spec, starting_vector(spec, self._weights())), self.loaded, "the untrained model"
+        )
+
+    def _weights(self) -> Path | None:
+        """Those that the run began with, where it serves them: they lie in the peer's folder, above its checkpoints."""
+        return RunFolder(self.path.resolve().parent.parent).weights()
 
     def sentences(self, count: int) -> list[dict[str, str]]:
         """What the model writes after the first words of `count` documents, each of another language."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+PAUSED = "paused"  # a file of this name in a peer's folder: it computes nothing
+
 
 def home() -> Path:
     """`$BLOOMSWARM_HOME`, else `~/.bloomswarm`."""

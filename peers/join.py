@@ -55,7 +55,7 @@ def command(link: str, yes: bool, settings: Path | None, wait_for: int, no_metri
     for name in ("listen", "announce"):
         flags[name] = flags[name] or None
     chosen = load_settings(settings, metrics=False if no_metrics else None, **flags)
-    from peers.peer import run_peer
+    from peers.stay import run_peer
 
     raise SystemExit(run_peer(parsed, chosen, agree=accept if yes else ask, wait_for=wait_for))
 
@@ -75,20 +75,28 @@ def ask(signed: SignedManifest, network: Network, link: Link) -> None:
 
 
 def expected(signed: SignedManifest, network: Network, link: Link) -> list[str]:
-    """What taking part costs on this line, as measured with up to three peers."""
+    """What taking part costs on this line, as measured with up to three peers, and what this machine lacks for it."""
+    from peers.checks.machine import Disk, Memory
+    from peers.checks.pace import apply_seconds
+    from peers.folders import home
     from peers.progress import read_progress
-    from peers.prospects import prospects
+    from peers.prospects import disk_needed, memory_needed, prospects
     from peers.terminal import passing
     from peers.visit import others, ways_to
 
     records = read_progress(network)
     with passing() as say:
         ways = ways_to(network, others(network, link, records), say)
-    return prospects(signed.manifest, records, ways).lines()
+    manifest = signed.manifest
+    plan = prospects(manifest, records, ways, apply_seconds=apply_seconds(manifest))
+    findings = [Memory(memory_needed(manifest)).look(), Disk(home(), disk_needed(manifest)).look()]
+    lacking = [f"Beware     {found.name}: {found.words}; {found.fix}" for found in findings if found.verdict != "ok"]
+    return [*plan.lines(), *lacking]
 
 
 def describe(signed: SignedManifest) -> str:
     """The run in a few lines: what it is, who owns it, what it takes."""
+    from peers.prospects import disk_needed, memory_needed
     from swarm.identity import friendly_name
     from swarm.sizing import show_bytes, sizing
 
@@ -104,6 +112,7 @@ def describe(signed: SignedManifest) -> str:
             f"Languages  {' '.join(sorted(stock))}",
             f"Text       {show_bytes(sum(held.text_bytes for held in stock.values()))}, licence {licences}",
             f"Training   {manifest.training.steps:,} steps of {manifest.training.global_batch} samples",
-            f"Memory     about {show_bytes(size.memory[0].total_bytes)} with one sample at a time",
+            f"Memory     about {show_bytes(memory_needed(manifest))} with one sample at a time",
+            f"Disk       about {show_bytes(disk_needed(manifest))}: checkpoints, and the text as tokens",
         ]
     )

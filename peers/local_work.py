@@ -89,6 +89,10 @@ class LocalWork:
                 self.train(step + 1)
             return round_.result()
 
+    def rest(self) -> None:
+        """Nothing is given to the next round: what was trained waits for a later one, or becomes stale."""
+        self.given = None
+
     def _read_on(self, step: int, roster: tuple[str, ...]) -> None:
         """The text of this step from its beginning, or, after a round that came to nothing, from where we are in it."""
         if self._reading != (step, roster):

@@ -1,11 +1,11 @@
-"""One training peer: arrive in the run, train to its end or until told to leave, and leave nothing undone.
+"""One training peer: train to the run's end or until told to leave, and leave nothing undone.
 
-`run_peer` is its life as a process (signals, identity, network); `Peer` is the training inside it.
+Its life as a process is in `peers/stay.py`. What an assistant (peers/assistant.py) does otherwise stands in methods of
+its own.
 """
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from contextlib import ExitStack
@@ -13,78 +13,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peers.acquaintances import Acquaintances
-from peers.arrival import Agree, arrive
 from peers.catch_up import CatchUp, RoundCatchUp
 from peers.certified import StateFetcher
 from peers.checkpoint_donor import CheckpointDonor
 from peers.donor import Donor
 from peers.events import Events
-from peers.folders import run_folder
+from peers.farewell import farewell
 from peers.known import require_known
 from peers.lifecycle import Leave
+from peers.pausing import Pausing, is_paused
 from peers.pin import require_computed
 from peers.progress import Progress
 from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
-from peers.wiring import averager, starting_state, training_data, work
+from peers.wiring import averager, initial_state, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
-from swarm.checkpoint import save
-from swarm.errors import INTERRUPTED, NetworkError, ResourceError
-from swarm.identity import Identity
+from swarm.checkpoint import latest, load, save
+from swarm.errors import CheckpointError, ResourceError
 from swarm.link import Link
-from swarm.model.bloom import starting_vector
-from swarm.network.caps import Caps
 from swarm.network.host import Network
 from swarm.settings import Settings
-from swarm.state import SharedState
+from swarm.sizing import show_seconds
 from swarm.state_file import state_to_bytes
-from swarm.update.golden import require_golden
 
 if TYPE_CHECKING:
     from swarm.manifest import SignedManifest
 
-REVIVALS = 5  # times that a daemon which died is started again before the peer gives up
 WAIT_SECONDS = 0.1
 RETRY_SECONDS = 1.0
 LINGER_SECONDS = 10.0
 
 
-def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1) -> int:
-    """Train until the run's last step, the number of steps asked for, or a signal. The exit code."""
-    require_golden()
-    folder = settings.directory or run_folder(link.digest)
-    events = Events(settings.log_format, folder)
-    identity = Identity.load_or_create(folder / "identity.pem")
-    with ExitStack() as stack:
-        leave = stack.enter_context(Leave())
-        stack.enter_context(identity.lock())
-        network = stack.enter_context(
-            Network(
-                identity,
-                link.digest,
-                initial_peers=(*link.peers, *settings.initial_peers, *Acquaintances(folder / "peers.json").addresses()),
-                listen=settings.listen,
-                announce=settings.announce,
-                client=settings.client,
-                caps=Caps(settings.upload_mbit, settings.download_mbit),
-                revivals=REVIVALS,
-                on_death=leave.now,
-            )
-        )
-        signed, tokenizer = arrive(network, link, RunFolder(folder), agree)
-        events("joined", f"Joined {signed.manifest.name} as {identity.name}.", peer_id=identity.peer_id)
-        with Peer(network, signed, tokenizer, settings, folder=folder, events=events, leave=leave) as peer:
-            finished = peer.run(wait_for)
-        if leave.reason is not None and not finished:
-            raise NetworkError(f"{leave.reason}; the same command goes on from the last checkpoint")
-    gc.freeze()  # everything is closed: do not let the interpreter search torch's objects for garbage for seconds
-    return 0 if finished else INTERRUPTED
-
-
 class Peer:
     """The training of one peer. Use as a context manager."""
+
+    role = "trainer"
 
     def __init__(
         self,
@@ -110,7 +75,7 @@ class Peer:
         require_known(self.manifest)
         addresses = tuple(self.network.addresses())[:8]
         self.progress = self.resources.enter_context(
-            Progress(self.network, role="trainer", lonely=self.look_for_others)
+            Progress(self.network, self.role, lonely=self.look_for_others, found=self.found_others, twin=self.yield_to)
         )
         self.progress.tell(step=0, state="assembling", addresses=addresses)
         self.reporter = self.resources.enter_context(
@@ -121,7 +86,7 @@ class Peer:
                 self.progress,
                 self.events,
                 self.folder,
-                link=str(Link(self.signed.digest, addresses)),
+                link=str(Link(self.signed.digest, addresses or self.network.initial_peers[:8])),
             )
         )
         return self
@@ -129,46 +94,66 @@ class Peer:
     def __exit__(self, *_: object) -> None:
         self.resources.close()
 
-    def look_for_others(self) -> None:
+    def look_for_others(self, seconds: float) -> None:
         """Nobody has been heard of for a while: knock again at the doors that are known."""
         doors = [*self.network.initial_peers, *self.acquaintances.addresses()]
         causes = self.network.meet(doors)
         if causes and all(cause is not None for cause in causes.values()):
-            self.say("Nobody of the swarm answers: training goes on alone, and others are looked for.")
+            again = f"{len(causes)} known addresses are tried again in {show_seconds(seconds)}"
+            self.say(f"Nobody of the swarm answers ({next(iter(causes.values()))}): going on alone; {again}.")
+
+    def found_others(self) -> None:
+        self.say("Others of the swarm are here again.")
+
+    def yield_to(self) -> None:
+        """An older process runs with our key: what both say would undo each other."""
+        self.leave.now("another process runs with this peer's key; stop that one, or use another --dir")
 
     def run(self, wait_for: int) -> bool:
         """Train. True where this peer got as far as it should, False where it was told to leave before."""
         self.reporter.state("assembling")
-        self.say(f"Reading the run's text in {len(self.manifest.data.stock)} languages ...")
-        with passing() as show:
-            self.batches = training_data(self.manifest, self.tokenizer, self.settings, self.network.peer_id, show)
+        self.batches = self.text()
         self.state, checkpoint = starting_state(self.checkpoints, self.signed, self.say)
         if checkpoint is not None:
-            self.batches.restore(checkpoint.cursor)
+            if checkpoint.cursor:  # an assistant that has never read text has none
+                self.batches.restore(checkpoint.cursor)
             self.say(f"Going on from step {self.state.step}.")
         self.averager = averager(
             self.manifest,
             self.network,
             self.state,
-            self.progress.trainers,
+            self.progress.members,
             folder=self.folder,
             checkpoint=checkpoint,
         )
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close
-        self.work = work(
+        self.work = self.making()
+        self.catch_up = self.catching_up()
+        self.wait_for(wait_for)
+        self.train()
+        return self.end()
+
+    def text(self) -> Any:
+        """What this peer reads, and where it is in it."""
+        self.say(f"Reading the run's text in {len(self.manifest.data.stock)} languages ...")
+        with passing() as show:
+            return training_data(self.manifest, self.tokenizer, self.settings, self.network.peer_id, show)
+
+    def making(self) -> Any:
+        """What makes this peer's contributions."""
+        made = work(
             self.manifest,
             self.state,
             self.batches,
             self.settings,
             tell=self.tell,
-            leaving=lambda: bool(self.leave),
+            leaving=lambda: bool(self.leave) or is_paused(self.folder),
             say=self.say,
         )
-        self.catch_up = self.catching_up()
-        self.wait_for(wait_for)
-        self.train()
-        return self.end()
+        certified = self.manifest.averaging.algorithm == "round"
+        asked = self.averager.asked if certified else lambda step: False  # with hivemind's it comes back by the state
+        return Pausing(made, self.folder, asked=asked, leaving=self.leave.event, say=self.reporter.paused)
 
     def catching_up(self) -> CatchUp | RoundCatchUp:
         """How this run's peers give each other the shared state: by certificate, or, with hivemind's, on trust."""
@@ -189,7 +174,7 @@ class Peer:
             fetcher,
             self.state,
             self.reporter,
-            initial=lambda: SharedState.initial(self.manifest, starting_vector(self.manifest.model)),
+            initial=lambda: initial_state(self.folder, self.manifest),
             pause=lambda: self.leave.event.wait(RETRY_SECONDS),
         )
 
@@ -216,17 +201,32 @@ class Peer:
             catch_up=self.catch_up,
             report=self.report,
             leaving=lambda: bool(self.leave),
+            averaging=self.reporter.averaging,
         ).run()
 
     def end(self) -> bool:
         """The last checkpoint, help for those who are not there yet, and the farewell."""
-        self.reporter.state("finished" if self.state.step >= self.last_step else "leaving")
-        path = self.save()
         finished = self.state.step >= self.last_step
+        self.reporter.state("finished" if finished else "leaving")
+        path = self.last_checkpoint(finished)
         if finished:
             self.linger()
-        self.reporter.farewell(finished, path, self.state)
+        farewell(self.reporter, finished, path, self.state)
         return finished
+
+    def last_checkpoint(self, finished: bool) -> Path | None:
+        """The one of the end, read back and compared; of a peer that just leaves, the last that the disk could take."""
+        try:
+            path = self.save()
+        except ResourceError as error:
+            if finished:
+                raise
+            self.reporter.checkpoint(saved=False)
+            self.say(f"No checkpoint: {error}")
+            return latest(self.checkpoints)
+        if finished and load(path).state.digest() != self.state.digest():
+            raise CheckpointError(f"{path}: the disk does not hold what was written; run the same command again")
+        return path
 
     def linger(self) -> None:
         """Who is done stays for a moment, so that the others can still get the last round from somebody."""

@@ -17,20 +17,30 @@ KIND = "progress"
 LIFETIME_SECONDS = 30.0
 REPEAT_SECONDS = 3.0  # between two records that say the same
 LONELY_SECONDS = 45.0  # without a record of anybody else, before others are looked for
+LONGEST_SECONDS = 600.0  # between two searches; each time twice as long as before, up to this
 SHORTEST_SECONDS = 0.25  # between any two turns: what changes more often is told at the next one
 
 
 class Progress:
     """Publishes what was told last and reads what others told, from a thread of its own. Use as a context manager.
 
-    lonely: called, in that thread, when nobody else has been heard of for a while.
+    lonely(seconds): called, in that thread, when nobody else has been heard of for a while; it is called again after so
+    many seconds. found(): somebody is there again. twin(): another process, begun before us, runs with our key.
     """
 
-    def __init__(self, network: Network, role: str, lonely: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        role: str,
+        *,
+        lonely: Callable[[float], None] | None = None,
+        found: Callable[[], None] | None = None,
+        twin: Callable[[], None] | None = None,
+    ) -> None:
         self.network = network
         self.role = role
-        self.lonely = lonely
-        self.met = time.monotonic()
+        self.lonely, self.found, self.twin = lonely, found, twin
+        self.met, self.patience, self.started = time.monotonic(), LONELY_SECONDS, time.time()
         self.values: dict[str, Any] = {}
         self.heard: dict[str, ProgressRecord] = {}
         self.changed = threading.Event()
@@ -63,6 +73,14 @@ class Progress:
             if record.role == "trainer" and record.state not in ("leaving", "finished")
         }
 
+    def members(self) -> dict[str, ProgressRecord]:
+        """Those that take part in rounds and are not about to leave: who trains, and who averages for others."""
+        return {
+            peer: record
+            for peer, record in self.heard.items()
+            if record.role in ("trainer", "assistant") and record.state not in ("leaving", "finished")
+        }
+
     def _run(self) -> None:
         from swarm.errors import NetworkError
 
@@ -78,17 +96,22 @@ class Progress:
             self.closed.wait(max(0.0, SHORTEST_SECONDS - (time.monotonic() - began)))
 
     def _look_round(self, now: float) -> None:
+        if self.twin is not None and is_twin(self.heard.get(self.network.peer_id), self.started):
+            self.twin()
         if len(self.heard.keys() - {self.network.peer_id}) > 0:
-            self.met = now
-        elif self.lonely is not None and now - self.met > LONELY_SECONDS:
-            self.met = now
-            self.lonely()
+            if self.patience > LONELY_SECONDS and self.found is not None:
+                self.found()
+            self.met, self.patience = now, LONELY_SECONDS
+        elif self.lonely is not None and now - self.met > self.patience:
+            self.met, self.patience = now, min(2 * self.patience, LONGEST_SECONDS)
+            self.lonely(self.patience)
 
     def _turn(self) -> None:
         from swarm.records import ProgressRecord
 
         if self.values:
-            record = ProgressRecord(role=self.role, version=__version__, clock=time.time(), **self.values)
+            values = {"started": self.started, **self.values}
+            record = ProgressRecord(role=self.role, version=__version__, clock=time.time(), **values)
             self.network.publish(KIND, record.to_bytes(), LIFETIME_SECONDS)
         self.heard = read_progress(self.network)
 
@@ -104,3 +127,10 @@ def read_progress(network: Network) -> dict[str, ProgressRecord]:
         except RecordError as error:
             network.reject(error.reason)
     return found
+
+
+def is_twin(record: ProgressRecord | None, started: float) -> bool:
+    """Whether our own record was written by a process that began before us and lives after we began at `started`."""
+    if record is None or record.started is None or record.clock is None:
+        return False
+    return record.started < started < record.clock

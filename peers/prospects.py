@@ -33,6 +33,7 @@ class Prospects:
     upload_mbit: float | None = None
     download_mbit: float | None = None
     own_per_second: float | None = None
+    apply_seconds: float = 0.0  # of a round, on this machine
 
     @property
     def exchange_bytes(self) -> int:
@@ -67,10 +68,10 @@ class Prospects:
 
     @property
     def can_follow(self) -> bool:
-        """Whether a round's bytes arrive before the next round: who cannot follow downloads for ever."""
+        """Whether a round has arrived and is applied before the next one: who cannot follow catches up for ever."""
         if self.step_seconds is None or self.download_mbit is None:
             return True
-        return self.copy_bytes * 8e-6 / self.download_mbit <= self.step_seconds
+        return self.copy_bytes * 8e-6 / self.download_mbit + self.apply_seconds <= self.step_seconds
 
     @property
     def keeps_pace(self) -> bool:
@@ -90,13 +91,24 @@ class Prospects:
         if self.bytes_per_hour is not None and self.step_seconds is not None:
             pace = f"a step of the swarm takes {show_seconds(self.step_seconds)} now"
             lines.append(f"Traffic    about {show_bytes(round(self.bytes_per_hour))} an hour each way; {pace}")
+        if self.state_seconds is not None:
+            lines.append(f"Download   {show_bytes(self.state_bytes)}, about {show_seconds(self.state_seconds)}")
         if not self.can_follow:
-            lines.append("Beware     on this line a round takes longer to arrive than the swarm takes to make one")
+            lines.append(f"Beware     {self.too_slow()}")
         elif not self.keeps_pace:
             lines.append(
                 "Beware     on this line an exchange takes longer than a step of the swarm: rounds will be missed"
             )
         return lines
+
+    def too_slow(self) -> str:
+        """Why this peer could never keep up, and what it can do instead."""
+        step, arrives = self.step_seconds or 0.0, self.copy_bytes * 8e-6 / (self.download_mbit or 1.0)
+        why = f"a round takes {show_seconds(arrives)} to arrive and {show_seconds(self.apply_seconds)} to apply here"
+        why += f", and the swarm makes one in {show_seconds(step)}: this peer can never keep up"
+        if self.apply_seconds > step:
+            return f"{why}; help from a faster machine, also without a GPU: bloomswarm assist LINK"
+        return f"{why}; use a faster line, or a run in mode local; a machine on a good line can help: assist LINK"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -106,6 +118,7 @@ class Prospects:
             "state_bytes": self.state_bytes,
             "state_seconds": self.state_seconds,
             "step_seconds": self.step_seconds,
+            "apply_seconds": self.apply_seconds,
             "share": self.share,
         }
 
@@ -115,6 +128,7 @@ def prospects(
     records: Mapping[str, ProgressRecord],
     ways: Sequence[Way] = (),
     own_per_second: float | None = None,
+    apply_seconds: float = 0.0,
 ) -> Prospects:
     """records: what live peers say (hints, capped here). ways: as measured; the best of them is what the line gives."""
     from swarm.state_file import file_size
@@ -132,6 +146,7 @@ def prospects(
         upload_mbit=max((way.upload_mbit for way in ways), default=None),
         download_mbit=max((way.download_mbit for way in ways), default=None),
         own_per_second=own_per_second,
+        apply_seconds=apply_seconds,
     )
 
 

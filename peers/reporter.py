@@ -14,7 +14,7 @@ from monitoring.exporter import PeerExporter
 from monitoring.gpu import find_gpu, index_of
 from monitoring.view.facts import facts_of
 from peers.standing import Standing
-from swarm.averaging.averager import Averaged
+from swarm.averaging.averager import Averaged, Missed
 from swarm.identity import friendly_name
 from swarm.sizing import show_bytes, show_seconds
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from peers.progress import Progress
     from peers.trainer import StepReport
     from peers.work import GradientWork
-    from swarm.averaging.averager import Missed
+    from swarm.averaging.averager import Outcome
     from swarm.averaging.live.figures import Figures
     from swarm.data.batches import Batches
     from swarm.manifest import SignedManifest
     from swarm.network.host import Network
     from swarm.settings import Settings
-    from swarm.state import SharedState
 
+BRANCH_STEPS = 20  # for which `status` says that the swarm has split
 PURPOSES = {  # what the network counts under a handler's name, as the metrics' table calls it
     "averaging": "averaging",
     "control": "control",
@@ -66,6 +66,8 @@ class Reporter:
         self.counted: Counter[str] = Counter()  # rejections told to the exporter so far
         self.refused: Counter[str] = Counter()  # those of the round
         self.forks = self.quarter = 0
+        self.branched: int | None = None  # the step after which this peer's log became one of two
+        self.idle = False  # paused
         self.exporter = PeerExporter(
             settings.metrics_port,
             run=network.run_digest,
@@ -103,6 +105,29 @@ class Reporter:
         self.exporter.state(name)
         self.progress.tell(step=self.progress.values.get("step", 0), state=name)
 
+    def averaging(self, began: bool) -> None:
+        """A round has begun for this peer, or has ended: told on this machine only, it changes too often."""
+        now, then = ("averaging", "training") if began else ("training", "averaging")
+        if self.exporter.current_state == then:
+            detail = self.exporter.detail
+            self.exporter.state(now)
+            self.exporter.detail = detail
+
+    def paused(self, paused: bool) -> None:
+        self.idle = paused
+        self.state("paused" if paused else "training")
+        self.note("Paused: nothing is computed until `bloomswarm resume`." if paused else "Training again.")
+
+    def _settle(self, outcome: Outcome, step: int) -> None:
+        """After a turn: what this peer is doing, where it is not as it was."""
+        alone = isinstance(outcome, Averaged) and len(outcome.roster) == 1 and len(self.progress.members()) < 2
+        name = "lagging" if isinstance(outcome, Missed) and outcome.behind else "alone" if alone else "training"
+        if not self.idle and self.exporter.current_state != name:
+            self.state(name)
+        if self.branched is not None and step - self.branched > BRANCH_STEPS:
+            self.branched = None
+        self.exporter.detail = f"as a branch since step {self.branched:,}" if self.branched is not None else ""
+
     def note(self, words: str) -> None:
         self.events("note", words)
 
@@ -128,7 +153,7 @@ class Reporter:
         self.exporter.gave_up(reason)
         self.note(f"Gave up {friendly_name(donor)} as a donor of the state ({reason}): {detail}.")
 
-    def step(self, report: StepReport, work: GradientWork, batches: Batches) -> None:
+    def step(self, report: StepReport, work: GradientWork, batches: Batches | None) -> None:
         """One turn of the trainer's loop: count it, export it, tell the swarm, and say it in one line."""
         outcome = report.outcome
         stats = outcome.stats
@@ -155,10 +180,12 @@ class Reporter:
             "apply": report.apply_seconds,
         }
         self.exporter.step(report.step, work.loss, report.samples, work.tokens, seconds)
-        self.exporter.coverage(
-            {code: batches.coverage.fraction(code) for code in self.manifest.data.stock}, batches.coverage.overlap
-        )
+        if batches is not None:
+            self.exporter.coverage(
+                {code: batches.coverage.fraction(code) for code in self.manifest.data.stock}, batches.coverage.overlap
+            )
         self._swarm()
+        self._settle(outcome, report.step)
         self._tell(report, work, sum(seconds.values()))
         self._say(report, work, sum(seconds.values()))
 
@@ -168,6 +195,7 @@ class Reporter:
         self.exporter.residual_norm(figures.residual_norm)
         for _ in range(figures.forks - self.forks):
             self.exporter.forked()
+            self.branched = int(self.progress.values.get("step", 0))
             self.note(
                 "Half of the swarm has gone: training goes on as a branch, which heals when the others come back."
             )
@@ -230,40 +258,15 @@ class Reporter:
         match report.outcome:
             case Averaged(included=included):
                 others = values["group"] - 1
-                with_whom = f"with {others} other{'s' if others != 1 else ''}" if others else "alone"
+                count = f"{others} other{'s' if others != 1 else ''}"
+                with_whom = f"with {count}" if others else "alone"
                 how = f"averaged {with_whom} in {show_seconds(report.average_seconds)}"
                 words = f"{done}: {gave}; {how}" if included else f"{done}: the swarm's step, without this peer"
+                if self.progress.role == "assistant":
+                    words = f"{done}: averaged for {count} in {show_seconds(report.average_seconds)}"
                 self.events("step", words, outcome="committed", included=included, **values)
             case missed:
                 self.events("step", f"{done}: {gave}; round missed: {missed.reason}", **values | told_of(missed))
-
-    def farewell(self, finished: bool, checkpoint: Path, state: SharedState) -> None:
-        """The last event: what was given, where the model is."""
-        seconds = time.monotonic() - self.began
-        tokens = sum(self.tokens.values())
-        gave = (
-            f"You gave {self.samples:,} samples ({tokens:,} tokens in {len(self.tokens)} languages) in "
-            f"{self.rounds['committed']} rounds and {show_seconds(seconds)}; "
-            f"sent {show_bytes(self.network.traffic.total('sent'))}, "
-            f"received {show_bytes(self.network.traffic.total('received'))}. Thank you."
-        )
-        end = f"Reached step {state.step}." if finished else f"Left at step {state.step}."
-        self.events(
-            "finished" if finished else "left",
-            f"{end} {gave} Checkpoint: {checkpoint}",
-            peer_id=self.network.peer_id,
-            name=friendly_name(self.network.peer_id),
-            step=state.step,
-            checkpoint=str(checkpoint),
-            digest=state.parameters_digest(),
-            parameters=state.layout.size,
-            rounds=dict(self.rounds),
-            bytes=dict(self.bytes),
-            samples=self.samples,
-            tokens=dict(self.tokens),
-            seconds=round(seconds, 1),
-            identical_required=self.manifest.averaging.algorithm == "round",
-        )
 
 
 def told_of(missed: Missed) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""A run's folder, as `create` makes it: manifest.json, tokenizer.json, owner.pem, and the last link."""
+"""A run's folder, as `create` makes it: manifest, tokenizer, owner's key, initial weights, and the last link."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from swarm.manifest import SignedManifest
 
 MANIFEST, TOKENIZER, LINK, PIN = "manifest.json", "tokenizer.json", "link", "pin"
+WEIGHTS = "initial.weights"  # of a run that starts from a model on its owner's disk: little-endian float32
 
 
 class RunFolder:
-    """Reads and checks the files of one run. Peers keep the same two files in their own folder."""
+    """Reads and checks the files of one run. Peers keep manifest, tokenizer and weights in their own folder too."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,8 +57,27 @@ class RunFolder:
             raise ConfigError(f"{self.path / PIN} is not <round>:<64 hex digits>; remove it and join by the link again")
         return int(number), root
 
+    def weights(self) -> Path | None:
+        """The file of the weights that the run starts from, where they are not drawn or taken from the Hub."""
+        path = self.path / WEIGHTS
+        return path if path.is_file() else None
+
+    def write_weights(self, data: bytes | memoryview) -> None:
+        write_atomically(self.path / WEIGHTS, data)
+
     def write_link(self, link: str) -> None:
         write_atomically(self.path / LINK, link.encode() + b"\n")
+
+    def link(self) -> str:
+        """The link that a seed here has written last."""
+        if not (self.path / LINK).is_file():
+            raise ConfigError(f"{self.path}: no seed has run here yet; start it: bloomswarm seed {self.path}")
+        return self._read(LINK).decode("utf-8", "replace").strip()
+
+    def last_port(self) -> int | None:
+        """The TCP port of the first address in that link."""
+        found = re.search(r"/tcp/([0-9]{1,5})/p2p/", self.link()) if (self.path / LINK).is_file() else None
+        return int(found.group(1)) if found else None
 
     def _read(self, name: str) -> bytes:
         try:
@@ -65,7 +86,7 @@ class RunFolder:
             raise ConfigError(f"{self.path} holds no {name}: name the folder that `bloomswarm create` made") from None
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """All of `data` or what was there before, whenever the process or the machine dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -16,6 +16,7 @@ import click
 from swarm.errors import ConfigError
 
 WATCH_SECONDS = 2.0
+LAST_STEPS = 3
 LOOKS, LOOK_SECONDS = 5, 1.0  # at a run: the directory may need a moment
 CLEAR = "\x1b[H\x1b[2J"
 
@@ -55,6 +56,7 @@ def peer_status(folder: Path) -> dict[str, Any]:
     port = next((event["port"] for event in reversed(events) if event.get("event") in ("metrics", "monitor")), None)
     last = events[-1] if events else {"event": "", "words": "has said nothing yet", "time": 0.0}
     status: dict[str, Any] = {"folder": str(folder), "last": last.get("words", ""), "last_time": last.get("time")}
+    status["steps"] = [event["words"] for event in events if event.get("event") == "step"][-LAST_STEPS:]
     health = ask(port, "/health") if isinstance(port, int) else None
     if health is None:
         ended = last["event"] in ("finished", "left")
@@ -64,7 +66,8 @@ def peer_status(folder: Path) -> dict[str, Any]:
     swarm = ask(port, "/api/v1/swarm")
     if swarm is not None:
         status["problems"] = [problem["problem"] for problem in swarm["problems"]]
-    return status | {"advice": advice(str(health["status"] if health["status"] != "ok" else health["state"]))}
+    state = "forked" if str(health.get("detail")).startswith("as a branch") else str(health["state"])
+    return status | {"advice": advice(state if health["status"] == "ok" else str(health["status"]))}
 
 
 ADVICE = {
@@ -72,6 +75,8 @@ ADVICE = {
     "stalled": "it has made no step for long: see `bloomswarm doctor`, then restart it",
     "alone": "nobody else is here: it goes on alone; check the link if you expected others",
     "lagging": "it is behind and catches up by itself; if this stays, its link or disk is too slow",
+    "assembling": "it gets ready, or waits for others as `--wait-for` says",
+    "forked": "half of the swarm went at once: it heals when the others are back; is your connection well?",
     "paused": "go on with `bloomswarm resume`",
     "downloading": "it fetches the model's state; wait",
 }
@@ -144,6 +149,7 @@ def peer_line(peer: dict[str, Any]) -> str:
         ago = f", the last {since:.0f} s ago" if since is not None else ""
         doing = f"{peer['state']} {peer['detail']}" if peer.get("detail") else peer["state"]
         line = f"{name}: {doing} ({peer['status']}), step {peer['step']:,}{ago}; {peer['url']}"
+        line += f"; {peer['steps'][-1]}" if peer["steps"] else ""
         if peer.get("problems"):
             line += f"; the swarm: {', '.join(peer['problems'])}"
     return line + (f". What to do: {peer['advice']}" if peer["advice"] else "")

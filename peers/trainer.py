@@ -57,7 +57,7 @@ class StepReport:
 class Trainer:
     """`catch_up` brings the state to the swarm's step after a missed round, and says whether it replaced it.
 
-    `leaving` ends the loop at a boundary.
+    `leaving` ends the loop at a boundary. `averaging` is told when a round begins for this peer and when it has ended.
     """
 
     state: State
@@ -67,6 +67,7 @@ class Trainer:
     catch_up: Callable[[Missed], bool]
     report: Callable[[StepReport], None]
     leaving: Callable[[], object]
+    averaging: Callable[[bool], object] = bool
     clock: Callable[[], float] = time.perf_counter
 
     def run(self) -> None:
@@ -75,7 +76,9 @@ class Trainer:
             began, step = self.clock(), self.state.step
             contribution = self.work.contribution(step, self.averager)
             computed = self.clock()
+            self.averaging(True)
             outcome = self.work.exchange(step, partial(self.averager.average, step, contribution))
+            self.averaging(False)
             averaged = self.clock()
             match outcome:
                 case Averaged():

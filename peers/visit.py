@@ -10,11 +10,13 @@ from swarm.errors import NetworkError
 if TYPE_CHECKING:
     from swarm.link import Link
     from swarm.network.host import Network
+    from swarm.network.reach import Outside
     from swarm.network.sounding import Way
     from swarm.records import ProgressRecord
 
 MOST_WAYS = 3
 ASKED = 8  # peers tried until so many have answered
+DIALLERS = 2  # that agree are enough to know whether we can be dialled
 
 
 def others(network: Network, link: Link, records: Mapping[str, ProgressRecord]) -> list[str]:
@@ -37,3 +39,25 @@ def ways_to(network: Network, peers: Sequence[str], say: Callable[[str], None], 
         except NetworkError:
             network.reject("sounding")
     return ways
+
+
+def seen_from(network: Network, peers: Sequence[str], most: int = DIALLERS) -> list[Outside]:
+    """What the first `most` peers that answer find when they dial this machine."""
+    answers: list[Outside] = []
+    for peer in peers:
+        if len(answers) == most:
+            break
+        try:
+            answers.append(network.seen_by(peer))
+        except NetworkError:
+            network.reject("reach")
+    return answers
+
+
+def undialled(answers: Sequence[Outside]) -> str | None:
+    """Where they saw this machine and why they could not dial it; None where one could, or nobody was asked."""
+    if not answers or any(answer.reached for answer in answers):
+        return None
+    seen = sorted({answer.seen for answer in answers})
+    causes = {f"port {port}: {cause}" for answer in answers for port, cause in answer.ports.items() if cause}
+    return f"nobody can dial this machine at {', '.join(seen)} ({'; '.join(sorted(causes)) or 'it listens on no port'})"

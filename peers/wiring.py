@@ -8,6 +8,7 @@ from pathlib import Path
 from peers.device import choose_device
 from peers.folders import home
 from peers.local_work import LocalWork
+from peers.run_folder import RunFolder
 from peers.work import GradientWork
 from swarm.averaging.averager import Averager
 from swarm.checkpoint import Checkpoint, load, saved
@@ -61,7 +62,12 @@ def starting_state(folder: Path, signed: SignedManifest, say: Say) -> tuple[Shar
             say(f"Passed over a checkpoint: {error}")
             continue
         return checkpoint.state, checkpoint
-    return SharedState.initial(signed.manifest, starting_vector(signed.manifest.model)), None
+    return initial_state(folder.parent, signed.manifest), None
+
+
+def initial_state(folder: Path, manifest: Manifest) -> SharedState:
+    """The state of step 0. folder: the peer's, which holds the weights of a run that serves them."""
+    return SharedState.initial(manifest, starting_vector(manifest.model, RunFolder(folder).weights()))
 
 
 def accumulator(manifest: Manifest, state: SharedState, settings: Settings, say: Say) -> GradientAccumulator:
@@ -113,7 +119,7 @@ def averager(
     folder: Path,
     checkpoint: Checkpoint | None,
 ) -> Averager:
-    """What the manifest's `averaging.algorithm` names. progress: the records of all live trainers.
+    """What the manifest's `averaging.algorithm` names. progress: the records of all that take part.
 
     folder: this peer's. checkpoint: the one that `state` comes from.
     """

@@ -74,6 +74,9 @@ class GradientWork:
         """Nothing can be computed before the new parameters are known."""
         return average()
 
+    def rest(self) -> None:
+        """Nothing is given to the next round."""
+
     def update(self, outcome: Averaged) -> None:
         self.restart()
 

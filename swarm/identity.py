@@ -133,23 +133,29 @@ class Identity:
     def lock(self) -> Iterator[None]:
         """Hold this key for one process: two peers with one id would each undo what the other says.
 
-        IdentityError where another process holds it. The kernel frees it when the process ends, however it ends.
+        IdentityError where another process of this machine holds it, be it from another copy of the file. The kernel
+        frees it when the process ends, however it ends.
         """
         assert self.path is not None, "only an identity on disk can be locked"
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, self._locked(self.path, os.O_RDWR))  # a forked child must not keep it
+            common = Path(tempfile.gettempdir()) / f"bloomswarm-{os.getuid()}-{self.peer_id}.lock"
+            stack.callback(os.close, self._locked(common, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW))
+            stack.callback(common.unlink, missing_ok=True)
+            yield
+
+    def _locked(self, path: Path, flags: int) -> int:
         try:
-            file = os.open(self.path, os.O_RDWR)
+            file = os.open(path, flags, 0o600)
         except OSError as error:
-            raise IdentityError(f"{self.path}: cannot be opened for its lock: {error.strerror}; see its mode") from None
+            raise IdentityError(f"{path}: cannot be opened for its lock: {error.strerror}; see its mode") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(file)
             remedy = "stop that one, or give this peer a folder of its own with --dir"
             raise IdentityError(f"{self.path}: {self.name} already runs in another process here; {remedy}") from None
-        try:
-            yield
-        finally:
-            os.close(file)  # the lock goes with the descriptor; a forked child must not keep it
+        return file
 
     def _write(self, path: Path) -> Identity:
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat

@@ -21,7 +21,7 @@ from swarm.canonical import canonical_bytes, digest
 from swarm.difference import diff
 from swarm.errors import ConfigError, IncompatibleError, LinkError
 from swarm.identity import SIGNATURE_BYTES, Identity, is_peer_id, verify
-from swarm.portable import why_not_portable
+from swarm.portable import why_not_portable, why_not_portable_name
 from swarm.schema import (
     AveragingSpec,
     DataSpec,
@@ -90,6 +90,12 @@ class Manifest(RunConfig):
         for index, source in enumerate(self.data.sources):
             if reason := why_not_portable(source):
                 raise ValueError(f"data.sources[{index}]: {reason}; write it relative to the data folder")
+        for field, name in [
+            ("model.initial_checkpoint", self.model.initial_checkpoint),
+            ("tokenizer.source", self.tokenizer.source),
+        ]:
+            if name is not None and (reason := why_not_portable_name(name)):
+                raise ValueError(f"{field}: {reason}; `bloomswarm create` makes a manifest that serves it")
         return self
 
     def canonical(self) -> bytes:

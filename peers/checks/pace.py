@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from swarm.manifest import Manifest
     from swarm.settings import Settings
 
+APPLIED_VALUES = 1 << 20
 SLOW_SHARE = 0.01  # of the swarm's work: below it, the machine helps more in another way
 
 
@@ -76,3 +77,20 @@ def samples_per_second(manifest: Manifest, settings: Settings) -> float:
     began = time.perf_counter()
     sums.add(batch)
     return size / (time.perf_counter() - began)
+
+
+def apply_seconds(manifest: Manifest) -> float:
+    """Of one round, on this machine: the shared update of a part of the vector, and the rest in proportion."""
+    import numpy as np
+
+    from swarm.sizing import parameters
+    from swarm.update.rule import rule_of
+
+    size = parameters(manifest.model)
+    part, rule = slice(0, min(size, APPLIED_VALUES)), rule_of(manifest, ())
+    vectors = tuple(np.zeros(part.stop, np.float32) for _ in range(1 + len(rule.names)))
+    rule.begin(1, 1.0)
+    rule.update(part, np.zeros(part.stop, np.float32), vectors)
+    began = time.perf_counter()
+    rule.update(part, np.zeros(part.stop, np.float32), vectors)
+    return (time.perf_counter() - began) * size / part.stop

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from peers.checks.finding import Finding, fail, ok, warn
-from swarm.errors import NetworkError, SwarmError
+from peers.visit import seen_from, undialled
+from swarm.errors import SwarmError
 from swarm.sizing import show_bytes, show_seconds
 
 if TYPE_CHECKING:
@@ -15,12 +16,10 @@ if TYPE_CHECKING:
     from swarm.link import Link
     from swarm.manifest import SignedManifest
     from swarm.network.host import Network
-    from swarm.network.reach import Outside
     from swarm.network.sounding import Way
 
 WRONG_SECONDS, FAR_SECONDS = 3.0, 1.0  # the DHT turns away a clock that is more than 3 s off
 SET_CLOCK = "sudo timedatectl set-ntp true"
-ASKED = 2  # peers that agree are enough to know that we can be dialled
 
 
 class Seeds:
@@ -109,8 +108,8 @@ class Line:
         values = {"ways": [vars(way) for way in self.ways], **plan.to_dict()}
         step = show_seconds(plan.step_seconds or 0.0)
         if not plan.can_follow:
-            words += f"; a round takes longer to arrive than the swarm's step of {step}: this line can never keep up"
-            return fail(self.name, words, "use a faster line, or a run in mode local or with a smaller model", **values)
+            why, _, fix = plan.too_slow().partition("; ")
+            return fail(self.name, f"{words}; {why}", fix, **values)
         if not plan.keeps_pace:
             words += f"; that is longer than the swarm's step of {step}: rounds will be missed"
             return warn(self.name, words, "use a faster line; give --upload and --download no cap", **values)
@@ -129,7 +128,7 @@ class Reachable:
     def look(self) -> Finding:
         if self.network.client:
             return ok(self.name, "not asked: --client accepts no connection", full=False)
-        answers = self._ask()
+        answers = seen_from(self.network, self.peers)
         if not answers:
             return warn(self.name, "not known: no peer answered", "bloomswarm doctor LINK   (again, later)")
         self.full = any(answer.reached for answer in answers)
@@ -138,21 +137,9 @@ class Reachable:
         where = "of this network only; nobody outside was asked" if all(a.private for a in answers) else "outside"
         if self.full:
             return ok(self.name, f"by {sum(a.reached for a in answers)} of {len(answers)} peers {where}", **values)
-        causes = {f"port {port}: {cause}" for answer in answers for port, cause in answer.ports.items() if cause}
-        words = f"nobody can dial this machine at {', '.join(seen)} ({'; '.join(sorted(causes))})"
+        words = undialled(answers) or ""
         port = next((port for answer in answers for port in answer.ports), 31337)
         fix = (
             f"forward TCP port {port} to this machine and join with --listen /ip4/0.0.0.0/tcp/{port}; or join --client"
         )
         return warn(self.name, words, fix, **values)
-
-    def _ask(self) -> list[Outside]:
-        answers: list[Outside] = []
-        for peer in self.peers:
-            if len(answers) == ASKED:
-                break
-            try:
-                answers.append(self.network.seen_by(peer))
-            except NetworkError:
-                self.network.reject("reach")
-        return answers

@@ -19,6 +19,7 @@ from swarm.errors import CheckpointError, ConfigError, IncompatibleError, Networ
 from swarm.hub import quiet
 from swarm.model.initial import initial_vector, vector_digest
 from swarm.model.layout import Layout
+from swarm.portable import serves_weights
 from swarm.schema import ModelSpec
 
 
@@ -53,9 +54,17 @@ def build_model(spec: ModelSpec, device: str | torch.device = "cpu") -> BloomFor
     return model_from_vector(spec, starting_vector(spec), device)
 
 
-def starting_vector(spec: ModelSpec) -> np.ndarray:
-    """The (size,) float32 vector a run starts from. IncompatibleError if it is not what `initial_digest` says."""
-    vector = initial_vector(spec) if spec.initial_checkpoint is None else load_vector(spec, spec.initial_checkpoint)
+def starting_vector(spec: ModelSpec, weights: Path | None = None) -> np.ndarray:
+    """The (size,) float32 vector a run starts from. IncompatibleError if it is not what `initial_digest` says.
+
+    weights: the file of the vector's bytes, for a run that serves them.
+    """
+    if spec.initial_checkpoint is None:
+        vector = initial_vector(spec)
+    elif serves_weights(spec.initial_checkpoint) and weights is not None:
+        vector = read_weights(spec, weights)
+    else:
+        vector = load_vector(spec, spec.initial_checkpoint)
     if spec.initial_digest is not None and (found := vector_digest(vector)) != spec.initial_digest:
         source = spec.initial_checkpoint or f"initial_seed {spec.initial_seed}"
         raise IncompatibleError(
@@ -63,6 +72,18 @@ def starting_vector(spec: ModelSpec) -> np.ndarray:
             "the checkpoint or this version of bloomswarm is another one: take the manifest's"
         )
     return vector
+
+
+def read_weights(spec: ModelSpec, path: Path) -> np.ndarray:
+    """The vector in a file of little-endian float32, of which `initial_digest` is the SHA-256. CheckpointError."""
+    wanted = Layout.of(spec).size
+    try:
+        vector = np.fromfile(path, dtype="<f4")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; the run starts from it") from None
+    if vector.size != wanted:
+        raise CheckpointError(f"{path} holds {vector.size} values, the model {wanted}; remove it and join again")
+    return vector.astype(np.float32, copy=False)
 
 
 def load_vector(spec: ModelSpec, source: str) -> np.ndarray:

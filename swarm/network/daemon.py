@@ -12,10 +12,8 @@ import contextlib
 import importlib.resources
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +21,11 @@ from typing import Any
 
 from swarm.address import AddressError, check_listen
 from swarm.errors import ConfigError, NetworkError, ResourceError
+from swarm.network.socket_folder import SocketFolder
 from swarm.tied import tied
 
 START_SECONDS = 20.0
 STOP_SECONDS = 1.0
-MAX_SOCKET_PATH = 90  # the kernel takes 107 bytes in the path of a unix socket
 KEPT_LINES = 8
 READY = "Peer ID:"
 _SETTINGS = {"GOMAXPROCS": "1"}  # a core moves 700 MB/s; more of Go's threads only wake and look for work
@@ -37,7 +35,7 @@ GREETING = ("Control socket:", "Peer Addrs:", "/")  # and then its addresses, on
 class Daemon:
     """A running p2pd. control: the path of its control socket. ended: resolves with the reason when it is gone."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, control: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], folder: SocketFolder, control: str) -> None:
         self._process = process
         self._folder = folder
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
@@ -53,7 +51,7 @@ class Daemon:
     @property
     def folder(self) -> Path:
         """A private folder (0700) for sockets; removed when the daemon is stopped."""
-        return self._folder
+        return self._folder.path
 
     @classmethod
     async def start(
@@ -65,8 +63,8 @@ class Daemon:
         """
         _check_addresses(listen, "listen")
         _check_addresses(announce, "announce")
-        folder = _socket_folder()
-        control = str(folder / "daemon.sock")
+        folder = SocketFolder()
+        control = str(folder.path / "daemon.sock")
         key_in, key_out = os.pipe()
         try:
             os.write(key_out, secret_key)
@@ -82,7 +80,7 @@ class Daemon:
                 env=_SETTINGS | os.environ | {"GOLOG_LOG_LEVEL": "error", "GOLOG_LOG_FMT": "nocolor"},
             )
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
             raise NetworkError(f"hivemind's daemon cannot be started: {error}; reinstall bloomswarm") from None
         finally:
             os.close(key_in)
@@ -140,7 +138,7 @@ class Daemon:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
 
 def is_loopback(address: str) -> bool:
@@ -169,14 +167,6 @@ def _arguments(key: int, control: str, listen: Sequence[str], announce: Sequence
     if announce:
         arguments.append(f"-announceAddrs={','.join(announce)}")
     return tied(arguments, signal.SIGKILL)
-
-
-def _socket_folder() -> Path:
-    folder = tempfile.mkdtemp(prefix="bloomswarm-")
-    if len(folder) > MAX_SOCKET_PATH:  # a long TMPDIR
-        os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="bloomswarm-", dir="/tmp")
-    return Path(folder)
 
 
 def _check_addresses(addresses: Sequence[str], name: str) -> None:

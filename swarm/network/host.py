@@ -77,6 +77,11 @@ class Network:
         return self.identity.peer_id
 
     @property
+    def initial_peers(self) -> tuple[str, ...]:
+        """The doors that were given to it."""
+        return self._place.initial_peers
+
+    @property
     def client(self) -> bool:
         """Whether this peer only dials out."""
         return self._place.client

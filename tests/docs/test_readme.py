@@ -21,7 +21,8 @@ ELSEWHERE = {  # commands that other tests and CI run
     "make test": ".ci/run",
     ". .venv/bin/activate": "tests/test_fresh_clone.py",
 }
-SERVICES = {"seed": "Others join with", "monitor": "Watching"}  # they run until Ctrl+C; what each says when it is up
+# They run until Ctrl+C: what each says when it is up, and its exit code then.
+SERVICES = {"seed": ("Others join with", 0), "assist": ("Averaging for others", 130), "monitor": ("Watching", 0)}
 
 
 def blocks(language: str) -> list[str]:
@@ -76,17 +77,17 @@ def test_the_commands_work_as_written(tmp_path: Path) -> None:
         for number, line in enumerate(commands()):
             link = tmp_path / "my-run" / "link"
             line = line.replace("bloomswarm:...", link.read_text(encoding="utf-8").strip() if services else "")
-            if started := next((said for name, said in SERVICES.items() if f" {name} " in line), None):
+            if " join " in line or " assist " in line:
+                line += " --yes"  # the README's reader answers the question instead
+            if started := next((said for name, (said, _) in SERVICES.items() if f" {name} " in line), None):
                 services.append(serve(line, tmp_path, shell, tmp_path / f"{number}.log", started))
                 continue
-            if " join " in line:
-                line += " --yes"  # the README's reader answers the question instead
             succeed(line, tmp_path, shell)
         for block in blocks("python"):
             succeed(f"{sys.executable} -c {shlex.quote(block)}", tmp_path, shell)
     finally:
         ended = [end(service) for service in services]
-    assert ended == [0] * len(SERVICES)
+    assert ended == [code for _, code in SERVICES.values()]
 
 
 def serve(line: str, folder: Path, shell: dict[str, str], log: Path, said: str) -> subprocess.Popen[bytes]:

@@ -61,6 +61,15 @@ class Arithmetic:
         """Do `work` after everything submitted before."""
         return self.executor.submit(work)
 
+    def last(self, work: Callable[[], T]) -> T:
+        """The result of `work` after everything submitted before; also when closed."""
+        try:
+            future = self.submit(work)
+        except RuntimeError:  # closed
+            self.executor.shutdown(wait=True)
+            return work()
+        return future.result()
+
     def close(self) -> None:
         self.executor.shutdown(wait=False, cancel_futures=True)
 

@@ -60,7 +60,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """alive: the progress records of all live trainers. wait_for: so many must live before the first round of a run.
+    """alive: records of all that take part in rounds. wait_for: so many must live before the first round of a run.
 
     bandwidth: bits a second upwards, 0 if unknown.
     """
@@ -95,8 +95,9 @@ class RoundAverager:
         )
         caller = Caller(network.peer_id, manifest.training, surroundings.alive, surroundings.wait_for)
         self.outbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
-        self.driver = Driver(core, self.terms, caller, start.folder, self.outbox.put)
+        self.driver = Driver(core, self.terms, caller, start.folder, self._deliver)
         self._position, self._members = start.position, tuple(seat.peer for seat in start.position.electorate)
+        self._settled = start.position.head  # the round whose outcome the residuals follow
         self._closed = False
         self._bytes = self._traffic()
         self._noted: tuple[int, int, float] = (-1, 0, 0.0)  # step, samples, when
@@ -122,8 +123,12 @@ class RoundAverager:
             return True
         if not self._note(step, samples):
             return True
+        return samples > 0 and self.asked(step)
+
+    def asked(self, step: int) -> bool:
+        """Whether the round of `step` waits for what this peer gives to it, be it nothing."""
         asked = self.driver.asked
-        return samples > 0 and asked is not None and asked.round == step + 1
+        return asked is not None and asked.round == step + 1
 
     def average(self, step: int, contribution: Contribution) -> Result:
         """The outcome of the round of `step`. Outcomes that already wait come first, without the contribution.
@@ -196,9 +201,19 @@ class RoundAverager:
         return log.chain[log.index[head]].position if head in log.index else None
 
     def save_residuals(self, folder: Path) -> None:
-        """Write both residuals into a checkpoint's folder, stamped with `head`; `Start.residuals` takes them up."""
-        tables = self.driver.arithmetic.submit(self.driver.arithmetic.settled).result()
-        save_residuals(folder, self._position.head, tables)
+        """Write both residuals into a checkpoint's folder, stamped with `head`; `Start.residuals` takes them up.
+
+        Not where they are further than the state already: what is owed after rounds to come does not belong to it.
+        """
+        arithmetic, head = self.driver.arithmetic, self._position.head
+        tables = arithmetic.last(lambda: arithmetic.settled() if self._settled == head else None)
+        if tables is not None:
+            save_residuals(folder, head, tables)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if isinstance(delivery, Certified):
+            self._settled = delivery.position.head
+        self.outbox.put(delivery)
 
     @property
     def figures(self) -> Figures:
@@ -211,7 +226,7 @@ class RoundAverager:
         """What comes next for the trainer; None when nothing will come any more."""
         if self.outbox.empty() and not self._closed:
             self._call(self.driver.offer, Offer(step, contribution, self._state))
-        while not self._closed and self.network.failure is None:
+        while not (self._closed and self.outbox.empty()) and self.network.failure is None:
             try:
                 return self.outbox.get(timeout=LOOK_SECONDS)
             except queue.Empty:

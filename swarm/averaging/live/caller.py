@@ -60,7 +60,7 @@ class Caller:
         counted = {
             peer: item for peer, item in here.items() if peer in live or peer in position.seats or peer == self.me
         }
-        wanted = self.training.samples_due(len(counted))
+        wanted = self.training.samples_due(sum(trains(live.get(peer)) for peer in counted))
         total = sum(min(told.expected(now - when), wanted) for when, told in counted.values())
         if total < wanted or all(told.samples == 0 for _, told in counted.values()):
             return None
@@ -77,3 +77,8 @@ class Caller:
         if self.held_since is None:
             self.held_since = now
         return now - self.held_since < HOLD_SECONDS
+
+
+def trains(record: ProgressRecord | None) -> bool:
+    """Who has said nothing is taken for somebody that will bring samples."""
+    return record is None or record.role == "trainer"
