@@ -16,11 +16,13 @@ HEAD = bytes(31) + b"\x01"
 
 def run_of(layers: int, hidden: int = 512, vocabulary: int = 4096) -> Any:
     """A signed run of a model of this size: 9 layers of 512 with 4,096 tokens are 30.5M parameters."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from benchmarks.run import manifest_of
     from swarm.identity import Identity
     from swarm.manifest import SignedManifest
 
-    owner = Identity(bytes(range(32)))
+    owner = Identity(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))  # the same run in every process
     model = {"vocab_size": vocabulary, "hidden_size": hidden, "layers": layers, "heads": 8}
     manifest = manifest_of(2**22, 4)
     size = manifest.model.model_copy(update=model)

@@ -1,15 +1,16 @@
 """`python -m benchmarks.joining`: how long a newcomer takes to contribute, and how fast it gets the run's state.
 
-A seed and four peers of a 30M-parameter run train on this machine as processes of their own, through the command line;
-their computing is replayed (`benchmarks/paced.py`), so that the cores are free for what is measured. A fifth joins: from
-the start of its process to its first committed contribution. Then, without a swarm: a whole state of the same size
-from one donor, checked and in memory, beside the bytes alone on one of the transport's streams; and from one and
-three donors whose upload is capped.
+A seed and four peers of a 30M-parameter run train on this machine as processes of their own, through the command
+line; their computing is replayed (`benchmarks/paced.py`), so that the cores are free for what is measured. A fifth
+joins: from the start of its process to its first committed contribution. Then, without a swarm: a whole state of the
+same size from one donor, checked and in memory, beside the bytes alone on one of the transport's streams; and from
+one and three donors whose upload is capped.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import tempfile
@@ -90,7 +91,7 @@ def _join(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         vectors = 4 + 4 * 3 + 4 + 4  # model, parameters and moments, sum of gradients, contribution: bytes a value
         return {
             "join_seconds": round(first["time"] - began, 2),
-            "round_seconds": round(median(b - a for a, b in zip(times, times[1:], strict=False)), 2),
+            "round_seconds": round(median(b - a for a, b in itertools.pairwise(times)), 2),
             "extra_memory_mb": round((peak(process.pid) - before - vectors * VALUES) / 1e6),
             "step_joined_at": first["step"],
         }
