@@ -33,7 +33,7 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSwarm]:
 def a(swarm: RealSwarm) -> Followed:
     peer = swarm.join("a")
     wait_for(lambda: in_rounds_of(peer, 1), 90, "the first peer trains alone", peer)
-    assert "alone" in run("status", "--dir", str(swarm.folder / "a")).stdout
+    assert status(swarm, "a")["state"] == "alone"
     return peer
 
 
