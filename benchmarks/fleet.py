@@ -67,7 +67,7 @@ def serve(kind: str, pipe: Connection, index: int, count: int, addresses: Sequen
     threads = options.pop("threads", 0)
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # before anything that reads it is loaded
-    peer = (Ours if kind == "ours" else Hivemind)(index, count, addresses, **options)
+    peer = kind_named(kind)(index, count, addresses, **options)
     try:
         pipe.send(peer.addresses())
         while (request := pipe.recv()) is not None:
@@ -80,6 +80,14 @@ def serve(kind: str, pipe: Connection, index: int, count: int, addresses: Sequen
             pipe.send({"began": at or began, "ended": time.monotonic(), **(answer or {})})
     finally:
         peer.close()
+
+
+def kind_named(kind: str) -> Any:
+    if kind == "donors":
+        from benchmarks.donors import Donation
+
+        return Donation
+    return {"ours": Ours, "hivemind": Hivemind}[kind]
 
 
 class Ours:

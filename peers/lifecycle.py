@@ -59,10 +59,10 @@ class Leave:
             threading.Thread(target=self.on_leave, name="leave", daemon=True).start()
 
 
-def spawn(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
+def spawn(arguments: list[str], module: str = "peers", **options: Any) -> subprocess.Popen[str]:
     """Start `bloomswarm ARGUMENTS` with this interpreter; the child leaves when this process dies."""
     return subprocess.Popen(
-        tied([sys.executable, "-P", "-m", "peers", *arguments], signal.SIGTERM),
+        tied([sys.executable, "-P", "-m", module, *arguments], signal.SIGTERM),
         stdin=subprocess.DEVNULL,
         text=True,
         encoding="utf-8",

@@ -284,7 +284,7 @@ class Reporter:
                 words = f"{done}: {gave}; {how}" if included else f"{done}: the swarm's step, without this peer"
                 if self.progress.role == "assistant":
                     words = f"{done}: averaged for {count} in {show_seconds(report.average_seconds)}"
-                self.events("step", words, outcome="committed", **values)
+                self.events("step", words, outcome="committed", included=included, **values)
             case missed:
                 self.events("step", f"{done}: {gave}; round missed: {missed.reason}", **values | told_of(missed))
 

@@ -17,7 +17,7 @@ from swarm.errors import RunFailedError
 class Followed:
     """A started `bloomswarm` command. `steps` holds its step events in order, `latest` the last event of each name."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, name: str, arguments: list[str], log: Path, module: str = "peers") -> None:
         self.name = name
         self.log = log
         self.steps: list[dict[str, Any]] = []
@@ -25,7 +25,7 @@ class Followed:
         self.state = "starting"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as errors:
-            self.process = spawn(arguments, stdout=subprocess.PIPE, stderr=errors)
+            self.process = spawn(arguments, module, stdout=subprocess.PIPE, stderr=errors)
         self.reader = threading.Thread(target=self._read, name=f"follow-{name}", daemon=True)
         self.reader.start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,3 +189,20 @@ class Keeper(Trainee):
 
     def error(self, outcome: Averaged) -> float:
         return 0.0  # a joiner does not know who of the others is which
+
+
+def main(folder: Path, addresses: list[str]) -> None:
+    """A process that takes `some_state` of the run in `folder`, to be killed."""
+    signed = SignedManifest.from_json((folder / "manifest.json").read_bytes(), "the test's manifest")
+    with Network(Identity.generate(), signed.digest, initial_peers=addresses) as network:
+        certified = some_state(signed.manifest)
+        taker = fetcher(network, signed.manifest, folder / "joiner", certified)
+        taker.fetch(
+            [address.rpartition("/")[2] for address in addresses],
+            some_state(signed.manifest, step=0, seed=1),
+            lambda: certified,
+        )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
