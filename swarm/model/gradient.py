@@ -78,12 +78,21 @@ class GradientAccumulator:
             if not is_out_of_memory(error):
                 raise
             raise MemoryShortError("Memory ran out") from None
-        self.samples += len(ids)
         self.loss_sum += loss
-        for ref in batch.refs:
-            self.languages[ref.language] += 1
-            self.tokens[ref.language] += ids.shape[1]
+        self.count(batch.refs, ids.shape[1])
         return loss / len(ids)
+
+    def count(self, refs: Sequence[Ref], length: int) -> None:
+        """Samples of `length` tokens whose gradients are in the sums."""
+        self.samples += len(refs)
+        for ref in refs:
+            self.languages[ref.language] += 1
+            self.tokens[ref.language] += length
+
+    def give(self, place: torch.Tensor) -> None:
+        """Move the sums, (size,) float32, to `place`: they are zero then."""
+        place.copy_(self._sum)
+        self._sum.zero_()
 
     def _forward_and_backward(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
         with self._computing():
