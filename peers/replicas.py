@@ -66,7 +66,7 @@ class _Replica:
 
 
 class Replicas(GradientAccumulator):
-    """`GradientAccumulator` over its model's device and further ones. `close` ends their processes, as our death does."""
+    """`GradientAccumulator` over its model's device and further ones. `close`, and our death, end their processes."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ def serve(order: Order, pipe: Connection) -> None:
     def add(ids: np.ndarray, labels: np.ndarray, scale: float) -> float | Exception:
         sums.scale, before = scale, sums.loss_sum
         try:
-            sums.add(SimpleNamespace(input_ids=ids, labels=labels, refs=()))
+            sums.add(SimpleNamespace(input_ids=ids, labels=labels, refs=[]))
         except (MemoryShortError, RunFailedError) as error:
             return error
         return sums.loss_sum - before
