@@ -39,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     for name, training in MODES.items():
         row = report[name] = measure(training, options)
         alone = "  ".join(f"{rate:.1f}" for rate in row["alone"])
-        print(f"{name:20}{alone:>26}{row['sum']:8.1f}{row['together']:10.1f}{row['fraction']:10.3f}{row['late']:6}", flush=True)
+        print(
+            f"{name:20}{alone:>26}{row['sum']:8.1f}{row['together']:10.1f}{row['fraction']:10.3f}{row['late']:6}",
+            flush=True,
+        )
     report["throughput_fraction"] = min(report[name]["fraction"] for name in ("gradient", "local"))
     report["within_goal"] = report["throughput_fraction"] >= GOAL
     print(json.dumps(report))

@@ -81,6 +81,7 @@ class Replicas(GradientAccumulator):
         super().__init__(model, layout, precision=precision)
         self._parameters = torch.zeros(layout.size).share_memory_()
         context = multiprocessing.get_context("spawn")
+        self.devices = 1 + len(others)
         self._replicas = []
         for device in others:
             sums = torch.zeros(layout.size).share_memory_()

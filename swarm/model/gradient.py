@@ -49,6 +49,8 @@ class TrainingBatch(Protocol):
 class GradientAccumulator:
     """Sums gradients over `add`, on the model's device; counts samples, tokens and losses until `reset`."""
 
+    devices = 1  # that share the work
+
     def __init__(self, model: BloomForCausalLM, layout: Layout, *, precision: Precision = "float32") -> None:
         """Weights and sums stay float32; the others only compute in theirs (torch's autocast)."""
         self.model = model

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from peers.device import further_devices
 from peers.replicas import Replicas
 from swarm.errors import RunFailedError
 from swarm.model.bloom import model_from_vector
@@ -49,6 +50,11 @@ def three() -> Iterator[Replicas]:
 
 def same(one: np.ndarray, other: np.ndarray) -> None:
     assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(other)
+
+
+def test_all_gpus_are_taken_unless_one_is_named() -> None:
+    assert further_devices("auto", 3) == further_devices("cuda", 3) == ("cuda:1", "cuda:2")
+    assert further_devices("cuda:1", 3) == further_devices("cpu", 3) == further_devices("auto", 1) == ()
 
 
 def test_the_contribution_is_that_of_one_device(three: Replicas) -> None:
