@@ -39,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     for name, training in MODES.items():
         row = report[name] = measure(training, options)
         alone = "  ".join(f"{rate:.1f}" for rate in row["alone"])
-        print(f"{name:20}{alone:>26}{row['sum']:8.1f}{row['together']:10.1f}{row['fraction']:10.3f}{row['late']:6}")
+        print(
+            f"{name:20}{alone:>26}{row['sum']:8.1f}{row['together']:10.1f}{row['fraction']:10.3f}{row['late']:6}",
+            flush=True,
+        )
     report["throughput_fraction"] = min(report[name]["fraction"] for name in ("gradient", "local"))
     report["within_goal"] = report["throughput_fraction"] >= GOAL
     print(json.dumps(report))
@@ -169,8 +172,8 @@ def manifest_of(training: dict[str, Any], batch: int, peers: int) -> Manifest:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.heterogeneous", description=__doc__.splitlines()[0])
     parser.add_argument("--slower", type=float, nargs="+", default=[1.0, 2.0, 4.0], help="factor of each peer")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of computing in a round (default 10)")
-    parser.add_argument("--rounds", type=int, default=4, help="measured, after the first (default 4)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of computing in a round (default 20)")
+    parser.add_argument("--rounds", type=int, default=3, help="measured, after the first (default 3)")
     return parser
 
 

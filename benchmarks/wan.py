@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from multiprocessing import get_context
@@ -35,7 +36,7 @@ GOAL, LEAST_EXCHANGE = 0.95, 0.5
 INNER_STEPS = 40
 MODEL = {"vocab_size": 16384, "hidden_size": 512, "layers": 8, "heads": 8, "sequence_length": 256}
 WARM_ROUNDS = 1
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 150.0
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     os.environ["OMP_NUM_THREADS"] = "1"
     report = {"peers": options.peers, "mbit": options.mbit, "rtt_ms": options.rtt, "phase_seconds": options.phase}
     report |= _ours(options)
+    print(f"bloomswarm: {json.dumps(report)}", flush=True)
     if options.baseline_rounds:
         seconds = _baseline(options)
         report["baseline_exchange_seconds"] = round(seconds, 1)
@@ -250,6 +252,7 @@ class HomePeer:
         members = sum(member.samples > 0 for member in outcome.roster)
         told = {"exchange": stats.seconds, "apply": report.apply_seconds, "sent": stats.bytes_sent}
         self.steps.append(told | {"members": members, "void": stats.void_spans})
+        print(f"round {report.step} of {self.network.peer_id[-4:]}: {self.steps[-1]}", file=sys.stderr, flush=True)
         if len(self.steps) == WARM_ROUNDS:
             self.begin = self.mark()
 

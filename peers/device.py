@@ -22,9 +22,17 @@ def choose_device(wanted: str, say: Callable[[str], None]) -> torch.device:
     return device
 
 
+def further_devices(wanted: str, count: int | None = None) -> tuple[str, ...]:
+    """What computes beside the device that `choose_device` gives: all other GPUs, unless one was named."""
+    if wanted not in ("auto", "cuda"):
+        return ()
+    count = torch.cuda.device_count() if count is None and torch.cuda.is_available() else count or 0
+    return tuple(f"cuda:{index}" for index in range(1, count))
+
+
 def _best(say: Callable[[str], None]) -> torch.device:
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        return torch.device("cuda:0")
     if torch.backends.mps.is_available():
         return torch.device("mps")
     if shutil.which("nvidia-smi"):

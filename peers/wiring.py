@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peers.device import choose_device
+from peers.device import choose_device, further_devices
 from peers.folders import home
 from peers.local_work import LocalWork
 from peers.overlapped_work import OverlappedWork
+from peers.replicas import Replicas
 from peers.run_folder import RunFolder
 from peers.work import GradientWork
 from swarm.averaging.averager import Averager
@@ -91,7 +92,18 @@ def accumulator(manifest: Manifest, state: SharedState, settings: Settings, say:
     model = model_from_vector(manifest.model, state.parameters, device)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return GradientAccumulator(model, state.layout, precision=precision)
+    others = further_devices(settings.device)
+    if not others:
+        return GradientAccumulator(model, state.layout, precision=precision)
+    say(f"Computing on {', '.join(others)} as well: one peer.")
+    return Replicas(
+        model,
+        state.layout,
+        manifest.model,
+        others=others,
+        precision=precision,
+        checkpointing=settings.gradient_checkpointing,
+    )
 
 
 def work(
@@ -106,7 +118,7 @@ def work(
 ) -> GradientWork | LocalWork:
     """What the manifest's `training.mode` names."""
     sums = accumulator(manifest, state, settings, say)
-    size = micro_batch(manifest, settings, say, device=sums.device)
+    size = micro_batch(manifest, settings, say, device=sums.device, devices=sums.devices)
     if manifest.training.mode == "gradient":
         kind = OverlappedWork if manifest.training.overlap else GradientWork
         return kind(state, sums, batches, size, tell, leaving)
@@ -125,9 +137,15 @@ def inner_optimizer(manifest: Manifest, sums: GradientAccumulator, settings: Set
 
 
 def micro_batch(
-    manifest: RunConfig, settings: Settings, say: Say, *, device: torch.device | None = None, free: int | None = None
+    manifest: RunConfig,
+    settings: Settings,
+    say: Say,
+    *,
+    device: torch.device | None = None,
+    free: int | None = None,
+    devices: int = 1,
 ) -> MicroBatch:
-    """Samples computed at once: the setting, else what keeps the device busy, as far as its memory allows.
+    """Samples computed at once: the setting, else what keeps the devices busy, as far as the memory of one allows.
 
     free: bytes of the device's memory; None: as it is now, with the model and its gradients already there.
     """
@@ -136,11 +154,11 @@ def micro_batch(
     if settings.micro_batch is not None:
         return MicroBatch(settings.micro_batch, say)
     kind, training = device.type if device is not None else "cpu", manifest.training
-    wanted = max(1, MICRO_BATCH_TOKENS[kind] // manifest.model.sequence_length)
+    wanted = devices * max(1, MICRO_BATCH_TOKENS[kind] // manifest.model.sequence_length)
     most = training.local.inner_batch if training.mode == "local" else training.global_batch
     sample = activation_bytes(manifest.model, checkpointing=settings.gradient_checkpointing)
     room = int(MEMORY_SHARE * (device_free(device) if free is None else free))
-    fits = max(1, room // sample)
+    fits = devices * max(1, room // sample)
     if fits < min(wanted, most):
         say(f"{show_bytes(room)} of memory for activations: computing {fits} samples at a time.")
     return MicroBatch(min(fits, wanted, most), say)

@@ -50,6 +50,8 @@ class TrainingBatch(Protocol):
 class GradientAccumulator:
     """Sums gradients over `add`, on the model's device; counts samples, tokens and losses until `reset`."""
 
+    devices = 1  # that share the work
+
     def __init__(self, model: BloomForCausalLM, layout: Layout, *, precision: Precision = "float32") -> None:
         """Weights and sums stay float32; the others only compute in theirs (torch's autocast)."""
         self.model = model
@@ -73,21 +75,32 @@ class GradientAccumulator:
 
         RunFailedError if it is not finite. MemoryShortError where memory ran out: the sums are spoiled then.
         """
-        ids, labels = (torch.as_tensor(part).to(self.device) for part in (batch.input_ids, batch.labels))
+        losses = self.compute(batch.input_ids, batch.labels)
+        self.count(batch.refs, batch.input_ids.shape[1], losses)
+        return math.fsum(losses) / len(losses)
+
+    def compute(self, ids: np.ndarray, labels: np.ndarray) -> list[float]:
+        """Add the gradients of (b, s) ids, and count nothing: the loss of each sample. Errors as of `add`."""
         try:
-            losses = self._forward_and_backward(ids, labels)
+            return self._forward_and_backward(*(torch.as_tensor(part).to(self.device) for part in (ids, labels)))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise MemoryShortError("Memory ran out") from None
-        self.samples += len(ids)
-        loss = math.fsum(losses)
-        self.loss_sum += loss
-        for ref, each in zip(batch.refs, losses, strict=True):
+
+    def count(self, refs: Sequence[Ref], length: int, losses: Sequence[float]) -> None:
+        """Samples of `length` tokens whose gradients are in the sums, and the loss of each."""
+        self.samples += len(refs)
+        self.loss_sum += math.fsum(losses)
+        for ref, loss in zip(refs, losses, strict=True):
             self.languages[ref.language] += 1
-            self.tokens[ref.language] += ids.shape[1]
-            self.losses[ref.language] += each
-        return loss / len(ids)
+            self.tokens[ref.language] += length
+            self.losses[ref.language] += loss
+
+    def give(self, place: torch.Tensor) -> None:
+        """Move the sums, (size,) float32, to `place`: they are zero then."""
+        place.copy_(self._sum)
+        self._sum.zero_()
 
     def _forward_and_backward(self, ids: torch.Tensor, labels: torch.Tensor) -> list[float]:
         """The loss of each sample."""
