@@ -30,6 +30,7 @@ class SpanFile:
 
     def __init__(self, config: RunConfig, file: BinaryIO, path: Path) -> None:
         self.file, self.path = file, path
+        self.empty = False  # just made: no span has come yet
         layout, names = Layout.of(config.model), vector_names(config)
         self.size, self.vectors, self.span_size = layout.size, len(names), config.averaging.span_size
         self.step, self.samples = read_head(layout, names, file, os.fstat(file.fileno()).st_size, str(path))
@@ -56,7 +57,9 @@ class SpanFile:
             except CheckpointError:
                 path.unlink()  # of a machine that went down while it was made
         _allocate(path, head, size)
-        return cls._checked(config, path.open("r+b"), path)
+        made = cls._checked(config, path.open("r+b"), path)
+        made.empty = True
+        return made
 
     @classmethod
     def _checked(cls, config: RunConfig, file: BinaryIO, path: Path) -> SpanFile:

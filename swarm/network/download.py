@@ -188,7 +188,10 @@ class Download:
             piece = await self.ask(donor.name, flight.span, len(flight.came), length, STALL_SECONDS)
             if len(piece) != length:
                 raise GivenUpError("refused", f"gave {len(piece)} of {length} bytes")
-            flight.came += piece
+            if flight.came or not isinstance(piece, bytearray):
+                flight.came += piece
+            else:
+                flight.came = piece  # often the whole span: not copied
             donor.bytes_given += length
             self.bytes_by_donor[donor.name] += length
             pace = length / max(loop.time() - began, 1e-3)
