@@ -5,12 +5,13 @@ Pure functions: a certificate can be checked by anyone who knows the position it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from swarm.averaging.round.messages import Ballot, Commit, Envelope, Outcome, Ready, Roster, sha256
+from swarm.averaging.round.messages import Ballot, Commit, Envelope, LastVote, Outcome, Ready, Roster, sha256
 from swarm.averaging.round.policy import Policy
 
 Verify = Callable[[Envelope], bool]  # is the signature its peer's?
@@ -161,14 +162,26 @@ def check_commit(parent: Position, commit: Commit, policy: Policy, verify: Verif
     return after(parent, commit.outcome)
 
 
-def bound_vote(parent: Position, proof: Iterable[Envelope[Ready]]) -> tuple[Ballot, bytes] | None:
-    """The vote of the highest ballot among the electorate's Readys: what a new host must propose (Paxos's rule)."""
-    votes = [
-        ready.message.vote
-        for ready in proof
-        if ready.message.vote and parent.votes(ready.message.at.peer, ready.message.at.incarnation)
-    ]
-    return max(votes) if votes else None
+def bound_votes(parent: Position, policy: Policy, proof: Iterable[Envelope[Ready]]) -> list[LastVote]:
+    """What may have been certified already, by the Readys of a quorum: nothing, or the one vote that a new host must
+    propose again (Paxos's rule), or several, of which nobody can tell yet.
+
+    Votes of one ballot for two outcomes mean that its host has signed two proposals. Then its own word counts for
+    nothing, as if it were absent, and an outcome stays possible only if the absent could make its votes a quorum.
+    """
+    told = {ready.at.peer: ready.vote for ready in (e.message for e in proof) if parent.votes(*ready.at[-2:])}
+    votes = [vote for vote in told.values() if vote is not None]
+    if not votes:
+        return []
+    ballot = max(vote.ballot for vote in votes)
+    found = {vote.outcome for vote in votes if vote.ballot == ballot}
+    if len(found) == 1:
+        return [LastVote(ballot, outcome) for outcome in found]
+    told.pop(ballot.host, None)
+    absent = len(parent.electorate) - len(told)
+    count = Counter(vote.outcome for vote in told.values() if vote is not None and vote.ballot == ballot)
+    quorum = policy.quorum(len(parent.electorate))
+    return [LastVote(ballot, outcome) for outcome in sorted(found) if count[outcome] + absent >= quorum]
 
 
 def promised(parent: Position, readys: Iterable[Envelope[Ready]]) -> int:

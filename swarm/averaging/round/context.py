@@ -23,7 +23,6 @@ from swarm.averaging.round.messages import (
     Roster,
     Vote,
     seal,
-    sha256,
 )
 from swarm.averaging.round.policy import Policy
 
@@ -95,7 +94,7 @@ class Context:
 
     def verify(self, envelope: Envelope) -> bool:
         """Is this signed by the peer that it names? Remembered, since a Ready comes in several messages."""
-        key = sha256(envelope.body, envelope.signature)
+        key = envelope.signed_digest
         if key in self._verified:
             return True
         if not self.crypto.verify(envelope.message.at.peer, DOMAIN + envelope.body, envelope.signature):

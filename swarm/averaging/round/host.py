@@ -2,7 +2,8 @@
 
 calling --all or deadline--> rostered --all Reduced or deadline--> proposed --quorum of Vote--> Commit to all. It needs
 the Readys of a quorum, also in ballot 0 (simpler than an exception, and as fast, since the votes need a quorum anyway).
-Without a quorum it ends, or, from the first fork ballot on, goes on with who was Ready as a new lineage.
+Without a quorum it ends, or, from the first fork ballot on, goes on with who was Ready as a new lineage; likewise where
+an earlier host's two proposals leave open which of them was certified.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from swarm.averaging.round.assign import Carrier, assign, shares
-from swarm.averaging.round.certificate import Position, bound_vote, fork_lineage, promised, voters_of
+from swarm.averaging.round.certificate import Position, bound_votes, fork_lineage, promised, voters_of
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.messages import (
     VOID,
@@ -19,6 +20,7 @@ from swarm.averaging.round.messages import (
     Commit,
     Envelope,
     Lack,
+    LastVote,
     Mean,
     Outcome,
     Propose,
@@ -39,6 +41,7 @@ class Host:
         self.ballot = Ballot(number, context.me.peer, context.me.incarnation)
         self.phase: Phase = "calling"
         self.readys: dict[str, Envelope[Ready]] = {}
+        self.fork = False
         self.reducers: tuple[int, ...] = ()
         self.assigned: set[tuple[int, int]] = set()  # (span, roster index), over both attempts
         self.attempt = 0
@@ -138,34 +141,43 @@ class Host:
             self.phase = "over"
             context.count("no_quorum")
             return
+        bound = [] if fork else self.bound()
+        if len(bound) > 1 and self.gathering.missing and now < self.gathering.start + self.gathering.limit:
+            return  # with one more Ready it may be possible to tell
         for peer in [*self.gathering.missing]:
             context.visitors.pop(peer, None)
-        bound = None if fork else self.bound()
-        if bound is not None:
-            self.repropose(now, bound)
+        if len(bound) == 1:
+            self.repropose(now, bound[0].outcome)
             return
+        if bound:
+            context.count("contradicted_ballot")
+            if early:
+                self.phase = "over"
+                return
+        self.fork = fork or bool(bound)
         self.announce(now, self.fresh_assignment())
 
-    def bound(self) -> bytes | None:
-        """The outcome that may be certified already, which this ballot must then propose.
+    def bound(self) -> list[LastVote]:
+        """What may be certified already: one outcome, which this ballot must then propose, or several.
 
-        If its bytes could not be had for a whole ballot, and a quorum promises without having voted for it, it never
-        was certified and never will be: the round goes on without those who did vote for it. So a reducer that votes
-        for a mean which it keeps to itself cannot hold up the round.
+        If its bytes could not be had for a whole ballot, or nobody has shown it, and a quorum promises without having
+        voted for it, it never was certified and never will be: the round goes on without those who did vote for it. So
+        nobody can hold up a round by a vote for a mean that he keeps to himself, or for an outcome that he made up.
         """
         while True:
-            found = bound_vote(self.position, self.readys.values())
-            if found is None or not self.hoarded(found[1]):
-                return found[1] if found is not None else None
-            rest = {peer: ready for peer, ready in self.readys.items() if ready.message.vote != found}
+            found = bound_votes(self.position, self.context.policy, self.readys.values())
+            if len(found) != 1 or not self.hoarded(found[0].outcome):
+                return found
+            rest = {peer: ready for peer, ready in self.readys.items() if ready.message.vote != found[0]}
             if promised(self.position, rest.values()) < self.context.policy.quorum(len(self.position.electorate)):
-                return found[1]
+                return found
             self.readys = rest
 
     def hoarded(self, digest: bytes) -> bool:
+        """Is this an outcome that cannot be voted for, as far as this peer has seen?"""
         context, outcome = self.context, self.context.outcomes.get(digest)
         if outcome is None:
-            return False
+            return True  # its voters send it ahead of their Ready
         lacking = [span for span in outcome.spans if not span.void and span.digest not in context.held]
         return any(outcome.roster[span.reducer] in context.suspects for span in lacking)
 
@@ -235,15 +247,14 @@ class Host:
     def propose(self, now: float) -> None:
         """The one proposal of this ballot: what was reduced, and void for the rest."""
         context, position = self.context, self.position
-        fork = not self.quorate()
-        lineage = fork_lineage(position.head, self.ballot) if fork else position.lineage
+        lineage = fork_lineage(position.head, self.ballot) if self.fork else position.lineage
         spans = [VOID] * len(self.reducers)
         for span, (index, message) in self.reduced.items():
             if message.digest:
                 spans[span] = SpanOutcome(message.digest, index, message.senders)
         readys = tuple(self.readys[name] for name in self.roster_names())
         place = (context.run, lineage, position.round + 1, position.head, self.ballot)
-        self.submit(now, Outcome(*place, fork, readys, tuple(spans)), ())
+        self.submit(now, Outcome(*place, self.fork, readys, tuple(spans)), ())
 
     def repropose(self, now: float, digest: bytes) -> None:
         """Finish an earlier ballot's outcome, which may be certified somewhere, with this ballot's Readys as proof."""

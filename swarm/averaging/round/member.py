@@ -12,7 +12,7 @@ from collections import Counter
 from swarm.averaging.round import merkle
 from swarm.averaging.round.certificate import (
     Position,
-    bound_vote,
+    bound_votes,
     host_of,
     outcome_fault,
     promised,
@@ -221,17 +221,16 @@ class Member:
         if fault is not None or outcome.ballot > ballot:
             return fault or "ballot"
         if outcome.fork:
-            return None if outcome.ballot == ballot else "ballot"
+            early = self.position.electorate and ballot.number < self.context.policy.fork_ballots
+            return "fork" if early else None if outcome.ballot == ballot else "ballot"
         proof = outcome.readys if outcome.ballot == ballot else proposal.proof
         fault = readys_fault(self.position, ballot, proof, self.context.verify)
         if fault is not None:
             return fault
         if promised(self.position, proof) < self.context.policy.quorum(len(self.position.electorate)):
             return "quorum"
-        bound = bound_vote(self.position, proof)
-        if bound is not None and bound[1] != outcome.digest:
-            return "bound"
-        return "bound" if bound is None and outcome.ballot != ballot else None
+        bound = [vote.outcome for vote in bound_votes(self.position, self.context.policy, proof)]
+        return None if bound == ([] if outcome.ballot == ballot else [outcome.digest]) else "bound"
 
     def streams(self, sender: str, mean: Mean) -> bool:
         """Is this the one mean of a span of the current ballot that its reducer may send unasked?"""

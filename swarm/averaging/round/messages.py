@@ -74,6 +74,7 @@ class SpanOutcome(NamedTuple):
 
 
 VOID = SpanOutcome(b"", 0, b"")
+_NAMES: dict[type, tuple[str, ...]] = {}  # of each kind's fields
 M = TypeVar("M", bound="Message", covariant=True)
 
 
@@ -85,7 +86,15 @@ def _plain(value: object) -> object:
     if isinstance(value, Envelope):
         return (value.body, value.signature)
     assert isinstance(value, Outcome), type(value)
-    return tuple(getattr(value, item.name) for item in fields(value))
+    return values(value)
+
+
+def values(item: Message | Outcome) -> tuple[object, ...]:
+    """Its fields, in order."""
+    kind = type(item)
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(field.name for field in fields(kind))
+    return tuple([getattr(item, name) for name in _NAMES[kind]])
 
 
 def sha256(*parts: bytes) -> bytes:
@@ -103,6 +112,10 @@ class Envelope(Generic[M]):
     @cached_property
     def digest(self) -> bytes:
         return sha256(self.body)
+
+    @cached_property
+    def signed_digest(self) -> bytes:
+        return sha256(self.body, self.signature)
 
     @cached_property
     def wire(self) -> bytes:
@@ -273,7 +286,7 @@ class Bye(Message):
 
 def encode(message: Message) -> bytes:
     """The canonical body: what is signed and digested."""
-    return pack((message.TAG, *[getattr(message, item.name) for item in fields(message)]))
+    return pack((message.TAG, *values(message)))
 
 
 def seal(message: Message, sign: Callable[[bytes], bytes]) -> Envelope:

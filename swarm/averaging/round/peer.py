@@ -259,6 +259,10 @@ class Peer:
             self.context.count("misplaced")
             self.context.refuse(held, envelope)
             return
+        if isinstance(message, Propose):
+            self.context.remember(
+                self.log.tip, message.outcome
+            )  # also a second one: who is to say which was certified?
         if self.context.unruly(envelope):
             return
         match message:
@@ -274,7 +278,6 @@ class Peer:
             case Reduced() if host is not None:
                 host.on_reduced(now, envelope)
             case Propose():
-                self.context.remember(self.log.tip, message.outcome)
                 member.on_propose(now, envelope)
             case Vote() if host is not None:
                 commit = host.on_vote(now, envelope)

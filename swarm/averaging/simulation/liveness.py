@@ -24,6 +24,7 @@ class Liveness:
         self.checks = checks
         self.dues: dict[bytes, dict[str, float]] = defaultdict(dict)
         self.probed: set[bytes] = set()
+        self.undecidable: set[bytes] = set()  # bases on which a host signed two outcomes: perhaps only a fork helps
         self.measured = 0  # rounds of which the bound was really demanded
 
     def due(self, machine: Machine) -> None:
@@ -49,7 +50,7 @@ class Liveness:
     def check(self, position: Position, failed: int, start: float) -> None:
         checks, world = self.checks, self.checks.world
         failed -= len(world.hoarders)  # a reducer that hoards its bytes costs a ballot too
-        if failed < 0:
+        if failed < 0 or position.head in self.undecidable:
             return
         able = {seat.peer for seat in self.undisturbed(position, start)}
         hosts = [seat.peer for seat in position.order[: failed + 1]]

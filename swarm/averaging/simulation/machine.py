@@ -51,6 +51,7 @@ class Machine:
         self.incarnation = 0
         self.alarm = 0
         self.slowness = 0.0
+        self.disk_seconds = 0.0  # until bytes that came count
         self.disk = Disk()
         spans = world.policy.spans
         self.head, self.state = world.genesis.head, (0,) * spans
@@ -140,7 +141,8 @@ class Machine:
             self.take(Received(sender, data))
         else:
             _, digest, value = payload
-            self.take(Received(sender, data, Held(digest, 1.0 + abs(value) / 100)), (payload,))
+            event = Received(sender, data, Held(digest, 1.0 + abs(value) / 100))
+            self.later(self.disk_seconds, event, (payload,)) if self.disk_seconds else self.take(event, (payload,))
 
     def later(self, seconds: float, event: Event, told: Bytes = ()) -> None:
         incarnation = self.incarnation
@@ -270,7 +272,7 @@ class Machine:
         log = self.core.log
         self.disk.log = [entry.commit for entry in log.chain[: log.applied + 1] if entry.commit is not None]
         self.disk.means = dict(self.stores["mean"])
-        if log.state.round % self.world.save_every == 0:
+        if log.state.round % self.world.save_every == 0 and not self.disk_seconds:
             self.disk.saved.pop(self.head, None)
             self.disk.saved[self.head] = (self.state, self.residuals.copy())
 

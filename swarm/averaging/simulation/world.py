@@ -17,7 +17,7 @@ from functools import lru_cache
 from swarm.averaging.round.certificate import genesis
 from swarm.averaging.round.context import Crypto
 from swarm.averaging.round.events import Lost, Store
-from swarm.averaging.round.messages import DOMAIN, Envelope, Message, MessageError, pack, seal
+from swarm.averaging.round.messages import DOMAIN, Envelope, Mean, Message, MessageError, Part, pack, seal
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.round.reading import parse
 from swarm.averaging.simulation.checks import Checks
@@ -233,6 +233,15 @@ class World:
             if machine.frozen:
                 machine.thaw()
             self.boot(machine.name)
+
+    @staticmethod
+    def payload(machine: Machine, message: Message) -> Payload | None:
+        """The bytes that go with this message of this machine, if there are any."""
+        if not isinstance(message, Part | Mean):
+            return None
+        store: Store = "part" if isinstance(message, Part) else "mean"
+        value = machine.stores[store].get(message.digest)
+        return None if value is None else (store, message.digest, value)
 
     def forge(self, name: str, message: Message) -> bytes:
         """A message that the named peer signs without its core knowing."""

@@ -1,7 +1,7 @@
 """Faults of honesty: wrong bytes, withheld bytes, two messages for one place, old messages, damaged ones.
 
-A host that signs two proposals for one ballot is not among them: a quorum of one-phase votes does not stand it
-(docs/protocol.md, what liars can still do).
+Voters that sign two votes, or lie in a Ready about their last one, are not among them: a quorum of one-phase votes does
+not stand them (docs/protocol.md, what liars can still do).
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import math
 from dataclasses import replace
 
 from swarm.averaging.round.messages import (
+    VOID,
     Envelope,
     Mean,
     Message,
+    Propose,
     Ready,
     Reduced,
     Roster,
@@ -107,6 +109,40 @@ def equivocation(world: World) -> None:
         return True
 
     world.traps.append(twice)
+
+
+@fault
+def two_proposals(world: World) -> None:
+    """A host signs two outcomes for one ballot, and shows one to some and the other to the rest."""
+
+    def act(machine: Machine, to: str, envelope: Envelope) -> bool:
+        propose, fooled = envelope.message, set(world.rng.sample(world.names, world.rng.randrange(1, len(world.names))))
+        assert isinstance(propose, Propose)
+        outcome = propose.outcome
+        whole = [index for index, span in enumerate(outcome.spans) if not span.void]
+        if outcome.ballot != propose.at.ballot or not whole:
+            return False
+        void = world.rng.choice(whole)
+        spans = tuple(VOID if index == void else span for index, span in enumerate(outcome.spans))
+        other = replace(propose, outcome=replace(outcome, spans=spans))
+        misbehave(world, machine)
+        world.checks.outcomes[other.outcome.digest] = other.outcome
+        world.checks.liveness.undecidable.add(outcome.base)
+        wire = world.forge(machine.name, other)
+
+        def lie(source: Machine, to: str, envelope: Envelope) -> bool:
+            mine = isinstance(envelope.message, Propose) and envelope.body == propose_body
+            if source is not machine or not mine or to not in fooled:
+                return False
+            world.faults["two_proposals"] += 1
+            world.transmit(machine.name, to, wire, None)
+            return True
+
+        propose_body = envelope.body
+        world.traps.append(lie)
+        return lie(machine, to, envelope)
+
+    when_sent(world, (Propose,), act)
 
 
 @fault

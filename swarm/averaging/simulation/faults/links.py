@@ -79,3 +79,27 @@ def lineages(world: World) -> None:
     """Sides without a quorum are parted for so long that each goes on by itself; then they meet."""
     start = world.rng.uniform(0.5, world.span)
     split(world, "lineages", world.rng.choice((2, 3)), start, start + world.rng.uniform(20.0, 60.0))
+
+
+@fault
+def lineages_in_turn(world: World) -> None:
+    """Three sides go on by themselves; two of them meet, and what they have become meets the third later."""
+    side = {name: index % 3 for index, name in enumerate(world.rng.sample(world.names, len(world.names)))}
+    start = world.rng.uniform(0.5, world.span)
+    first = start + world.rng.uniform(20.0, 40.0)
+    second = first + world.rng.uniform(0.5, 15.0)
+    kind = "lineages_in_turn"
+    world.bend(kind, start, first, lambda a, b: side[a] != side[b], lambda delay: [])
+    world.bend(kind, first, second, lambda a, b: (side[a] == 2) != (side[b] == 2), lambda delay: [])
+
+
+@fault
+def flapping(world: World) -> None:
+    """Links break and come back several times a second."""
+    period = world.rng.uniform(0.1, 1.0)
+    world.bend(
+        "flapping",
+        *window(world),
+        links(world),
+        lambda delay: [] if (world.now + delay) // period % 2 else [delay],
+    )

@@ -17,7 +17,7 @@ from swarm.averaging.round.messages import (
 )
 from swarm.averaging.simulation.faults.registry import fault, when_sent, window
 from swarm.averaging.simulation.machine import Machine
-from swarm.averaging.simulation.world import World
+from swarm.averaging.simulation.world import Payload, World
 
 
 @fault
@@ -187,3 +187,25 @@ def freeze(world: World) -> None:
     """A process stands still for a while."""
     name = world.rng.choice(world.names)
     world.at(window(world)[0], lambda: world.freeze("freeze", name, world.rng.uniform(0.5, 12.0)))
+
+
+@fault
+def echo(world: World) -> None:
+    """A peer dies and comes back, and then all that it was sent and had sent before arrives once more."""
+    name, strike = world.rng.choice(world.names), world.rng.uniform(0.5, world.span)
+    back = world.rng.choice((0.05, 1.0, 3.0))
+    kept: list[tuple[str, str, bytes, Payload | None]] = []
+
+    def record(machine: Machine, to: str, envelope: Envelope) -> bool:
+        if name in (machine.name, to) and world.now <= strike:
+            kept.append((machine.name, to, envelope.wire, world.payload(machine, envelope.message)))
+        return False
+
+    def again() -> None:
+        for source, to, wire, payload in kept[-300:]:
+            world.faults["echo"] += 1
+            world.transmit(source, to, wire, payload)
+
+    world.traps.append(record)
+    world.at(strike, lambda: world.crash("echo", name, back))
+    world.at(strike + back + world.rng.uniform(0.0, 0.5), again)

@@ -14,6 +14,8 @@ from swarm.averaging.round.policy import Policy
 from swarm.averaging.simulation.machine import Machine
 from swarm.averaging.simulation.world import World
 
+FOUR = ("anna", "bela", "cleo", "dora")
+
 
 @dataclass(frozen=True)
 class Said:
@@ -76,3 +78,16 @@ class Table(World):
 
     def state(self, name: str) -> tuple[int, ...]:
         return self.machines[name].state
+
+
+def running(*names: str, rounds: int = 1, **policy: object) -> Table:
+    """A table at which some rounds are over and everybody has a seat."""
+    table = Table(*(names or FOUR), **policy)  # type: ignore[arg-type]
+    table.start()
+    table.until_round(rounds)
+    return table
+
+
+def host_of(table: Table, ballot: int = 0) -> str:
+    """Who hosts this ballot of the round to come."""
+    return table.machines[table.names[0]].core.log.tip.order[ballot].peer

@@ -8,23 +8,7 @@ from swarm.averaging.round.events import Contribute
 from swarm.averaging.round.messages import Commit, Mean, Part, Propose, Ready, Reduced, Roster, Vote
 from swarm.averaging.simulation.arithmetic import Given
 from swarm.averaging.simulation.machine import Machine
-from tests.swarm.averaging.round.table import Table
-
-FOUR = ("anna", "bela", "cleo", "dora")
-
-
-def running(*names: str, rounds: int = 1, **policy: object) -> Table:
-    """A table at which some rounds are over and everybody has a seat."""
-    table = Table(*(names or FOUR), **policy)  # type: ignore[arg-type]
-    table.start()
-    table.until_round(rounds)
-    return table
-
-
-def host_of(table: Table, ballot: int = 0) -> str:
-    """Who hosts this ballot of the round to come."""
-    return table.machines[table.names[0]].core.log.tip.order[ballot].peer
-
+from tests.swarm.averaging.round.table import FOUR, Table, host_of, running
 
 # --- nothing goes wrong ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from swarm.averaging.round.certificate import Position
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.events import Release
 from swarm.averaging.round.member import Member
-from swarm.averaging.round.messages import Ballot, Outcome
+from swarm.averaging.round.messages import Ballot, Envelope, LastVote, Outcome, Ready
 from swarm.averaging.round.pledges import Pledge
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.round.reducer import Reducer
@@ -94,7 +94,19 @@ def same_incarnation(patch: pytest.MonkeyPatch) -> None:
 def vote_not_binding(patch: pytest.MonkeyPatch) -> None:
     """A new ballot proposes what it likes, whatever was voted for before."""
     for role in ("host", "member"):
-        patch.setattr(f"swarm.averaging.round.{role}.bound_vote", lambda parent, proof: None)
+        patch.setattr(f"swarm.averaging.round.{role}.bound_votes", lambda parent, policy, proof: [])
+
+
+@mutation
+def proposal_by_digest(patch: pytest.MonkeyPatch) -> None:
+    """Where a host has signed two proposals, the next one takes whichever has the higher digest."""
+
+    def highest(parent: Position, policy: Policy, proof: Collection[Envelope[Ready]]) -> list[LastVote]:
+        votes = [ready.message.vote for ready in proof if ready.message.vote and ready.message.at.peer in parent.seats]
+        return [max(votes)] if votes else []
+
+    for role in ("host", "member"):
+        patch.setattr(f"swarm.averaging.round.{role}.bound_votes", highest)
 
 
 @mutation
