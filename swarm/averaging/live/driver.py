@@ -302,7 +302,12 @@ class Driver:
         digests = [span.digest for span in outcome.spans if not span.void]
         self.means.pin(digests)
         given = self.given[1] if self.given is not None and self.given[0] == outcome.base else None
-        position = self.core.log.chain[self.core.log.index[head]].position
+        entry = self.core.log.chain[self.core.log.index[head]]
+        position = entry.position
+        if entry.commit is not None and {vote.message.at.peer for vote in entry.commit.votes} == {
+            self.core.context.me.peer
+        }:
+            self.means.keep(digests)  # nobody else is bound to hold them: they come before word of the certificate
         index = outcome.index(self.core.context.me.peer)
         included = included and index is not None and outcome.included[index]
         if included and self.behind is None:

@@ -75,13 +75,16 @@ class Store:
                 (self.folder / digest.hex()).unlink(missing_ok=True)
 
     def spill(self, digests: Iterable[bytes]) -> list[bytes]:
-        """Write these to disk, in any thread; then, in the loop, call `spilled` with the result."""
+        """Write these to disk, in any thread; then, in the loop, call `spilled` with those that are there."""
         written: list[bytes] = []
         if self.folder is None:
             return written
         for digest in digests:
             frame = self.memory.get(digest)
-            if frame is None or digest in self.disk:
+            if frame is None:
+                continue
+            if digest in self.disk:
+                written.append(digest)
                 continue
             place = self.folder / digest.hex()
             making = place.with_suffix(".making")
@@ -102,6 +105,10 @@ class Store:
                 self.disk.add(digest)
             elif self.folder is not None and digest not in self.disk:
                 (self.folder / digest.hex()).unlink(missing_ok=True)
+
+    def keep(self, digests: Iterable[bytes]) -> None:
+        """Write these to disk now, and go on holding them in memory too. In the loop, which waits for it."""
+        self.disk.update(self.spill(digests))
 
     def keep_only(self, digests: Collection[bytes]) -> None:
         """Remove from disk what an earlier process has left and nobody will ask for."""

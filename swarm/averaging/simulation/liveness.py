@@ -78,8 +78,12 @@ class Liveness:
             and seat.peer not in world.liars
         ]
 
+        disturbances = world.disturbances(start, world.now)
+        if not disturbances:
+            return able
+
         def parted(one: str) -> int:
-            return sum(world.touched(one, other.peer, start, world.now) for other in able)
+            return sum(any(world.disturbs(where, one, other.peer) for where in disturbances) for other in able)
 
         while able:
             worst = max(able, key=lambda seat: parted(seat.peer))

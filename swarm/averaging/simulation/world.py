@@ -25,6 +25,7 @@ from swarm.averaging.simulation.machine import Machine
 from swarm.averaging.simulation.trace import describe
 
 Payload = tuple[Store, bytes, int]
+Where = Callable[[str, str], bool]  # (from, to): is it this link?
 Bend = Callable[[float], list[float]]  # a message's delay -> the delays of its copies; none: it is lost
 Trap = Callable[["Machine", str, Envelope], bool]  # sees a message being sent; True: it is not
 
@@ -49,7 +50,7 @@ class Rule:
     kind: str
     start: float
     end: float
-    where: Callable[[str, str], bool]
+    where: Where
     bend: Bend
     cuts: bool  # nothing passes: the peers' progress records do not either
 
@@ -69,7 +70,7 @@ class World:
         self.count = 0
         self.rules: list[Rule] = []
         self.traps: list[Trap] = []
-        self.touches: list[tuple[float, float, Callable[[str, str], bool]]] = []
+        self.touches: list[tuple[float, float, Where]] = []
         self.faults: Counter[str] = Counter()
         self.genesis = genesis(hashlib.sha256(b"run").digest())
         self.think, self.latency, self.work = 0.5, 0.02, 0.02
@@ -249,16 +250,22 @@ class World:
 
     # --- handles for faults ------------------------------------------------------------------------------------------
 
-    def touch(self, start: float, end: float, where: Callable[[str, str], bool]) -> None:
+    def touch(self, start: float, end: float, where: Where) -> None:
         """Remember that a fault may disturb these links (a peer: its link to itself too) in this time."""
         self.touches.append((start, end, where))
 
     def touched(self, source: str, to: str, start: float, end: float) -> bool:
         """May a fault have disturbed this link, or one of the two peers, in this time?"""
-        pairs = {(source, to), (to, source), (source, source), (to, to)}
-        return any(s <= end and start <= e and any(where(*pair) for pair in pairs) for s, e, where in self.touches)
+        return any(self.disturbs(where, source, to) for where in self.disturbances(start, end))
 
-    def bend(self, kind: str, start: float, end: float, where: Callable[[str, str], bool], bend: Bend) -> None:
+    def disturbances(self, start: float, end: float) -> list[Where]:
+        return [where for begun, over, where in self.touches if begun <= end and start <= over]
+
+    @staticmethod
+    def disturbs(where: Where, source: str, to: str) -> bool:
+        return where(source, to) or where(to, source) or where(source, source) or where(to, to)
+
+    def bend(self, kind: str, start: float, end: float, where: Where, bend: Bend) -> None:
         cuts = bend(0.0) == [] and bend(1.0) == []
         self.rules.append(Rule(kind, start, end, where, bend, cuts))
         self.touch(start, end, where)

@@ -77,6 +77,7 @@ def partition(world: World) -> None:
 @fault
 def lineages(world: World) -> None:
     """Sides without a quorum are parted for so long that each goes on by itself; then they meet."""
+    world.think = max(world.think, 0.8)  # half a minute of rounds on each side is enough of them
     start = world.rng.uniform(0.5, world.span)
     split(world, "lineages", world.rng.choice((2, 3)), start, start + world.rng.uniform(20.0, 60.0))
 
@@ -84,9 +85,10 @@ def lineages(world: World) -> None:
 @fault
 def lineages_in_turn(world: World) -> None:
     """Three sides go on by themselves; two of them meet, and what they have become meets the third later."""
+    world.think = max(world.think, 0.8)
     side = {name: index % 3 for index, name in enumerate(world.rng.sample(world.names, len(world.names)))}
     start = world.rng.uniform(0.5, world.span)
-    first = start + world.rng.uniform(20.0, 40.0)
+    first = start + world.rng.uniform(20.0, 30.0)
     second = first + world.rng.uniform(0.5, 15.0)
     kind = "lineages_in_turn"
     world.bend(kind, start, first, lambda a, b: side[a] != side[b], lambda delay: [])
