@@ -117,7 +117,7 @@ class RoundAverager:
 
     def due(self, step: int, samples: int) -> bool:
         """Whether a round asks for what is accumulated, or an outcome waits. Cheap; called after each micro-batch."""
-        if self._closed or not self.outbox.empty() or self.driver.told_behind:
+        if self._closed or not self.outbox.empty() or self.driver.told_behind or step < self._position.round:
             return True
         if not self._note(step, samples):
             return True
@@ -130,6 +130,8 @@ class RoundAverager:
         `contribution.vector` is read until this returns. NonFiniteError, naming the tensor, where it cannot be sent.
         """
         began = time.perf_counter()
+        if step < self._position.round:
+            return Missed(step, f"this peer has the outcome of round {self._position.round} already", behind=True)
         while True:
             delivery = self._next(step, contribution)
             match delivery:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
+from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
 from swarm.averaging.simulated import SimulatedSwarm
 from swarm.identity import Identity
+from swarm.model.layout import Layout, Tensor
 from swarm.network.host import Network
 from swarm.records import ProgressRecord
 from swarm.schema import AveragingSpec, DataSpec, ModelSpec, OptimizerSpec, RunConfig, SourceSpec, TrainingSpec
+from tests.swarm.averaging.live.trainees import BATCH, manifest
+from tests.swarm.averaging.wire import Wire
 
 SPAN = 4096
 SAMPLES = 4  # that each peer has when its round is due
@@ -27,6 +33,7 @@ class Group:
 
     averagers: dict[str, Averager]
     told: dict[str, ProgressRecord]
+    batch: int = 0  # samples that a trainer tells before its round; 0: it averages unasked
 
     @property
     def peers(self) -> list[str]:
@@ -37,6 +44,8 @@ class Group:
         outcomes: dict[str, Outcome] = {}
 
         def take_part(peer: str) -> None:
+            if self.batch:
+                self.asked(peer, step, self.batch)
             outcomes[peer] = self.averagers[peer].average(step, gifts[peer])
 
         threads = [threading.Thread(target=take_part, args=(peer,), daemon=True) for peer in gifts]
@@ -47,6 +56,13 @@ class Group:
         assert set(outcomes) == set(gifts), f"no outcome for {set(gifts) - set(outcomes)}"
         return outcomes
 
+    def asked(self, peer: str, step: int, samples: int) -> None:
+        """Wait until this peer, which has so many samples, is asked for them, as a trainer does."""
+        deadline, pause = time.monotonic() + SECONDS, threading.Event()
+        while not self.averagers[peer].due(step, samples):
+            assert time.monotonic() < deadline, f"{peer} with {samples} samples is never asked for them"
+            pause.wait(0.005)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -56,6 +72,7 @@ class Kind:
     error: float
     identical: bool = True
     takes_nothing: bool = True  # whether a peer without a contribution is a member
+    foresees: bool = False  # whether the micro-batch under way counts for `due`
 
 
 def gift(vector: np.ndarray, samples: int) -> Contribution:
@@ -105,6 +122,42 @@ def hivemind(peers: int, size: int) -> Iterator[Group]:
         yield Group(averagers, told)
 
 
+def rounds(codec: str, *, daemons: bool) -> Callable[[int, int], object]:
+    """The round of docs/protocol.md, over daemons on loopback or over streams within this process."""
+
+    @contextmanager
+    def start(peers: int, size: int) -> Iterator[Group]:
+        run = manifest(codec=codec, span_size=SPAN, weight_cap=1.0)
+        layout = Layout((Tensor("vector", (size,), 0),))
+        told: dict[str, ProgressRecord] = {}
+        averagers: dict[str, Averager] = {}
+        with ExitStack() as stack:
+            networks: list[Any] = []
+            wire = None if daemons else Wire()
+            if wire is not None:
+                stack.callback(wire.close)
+            for _ in range(peers):
+                if wire is not None:
+                    networks.append(wire.join())
+                else:
+                    seeds = networks[0].addresses() if networks else ()
+                    networks.append(stack.enter_context(Network(Identity.generate(), run.digest, initial_peers=seeds)))
+            for network in networks:
+                told[network.peer_id] = ProgressRecord(step=0, state="training", role="trainer", version="1")
+                averagers[network.peer_id] = RoundAverager(
+                    network,
+                    run,
+                    layout,
+                    span_digests=lambda spans: [bytes(32)] * len(spans),
+                    start=Start.genesis(run),
+                    surroundings=Surroundings(lambda: dict(told)),
+                )
+                stack.callback(averagers[network.peer_id].close)
+            yield Group(averagers, told, batch=BATCH)
+
+    return start
+
+
 def config(peers: int) -> RunConfig:
     """Of which the adapter reads the batch and the spans."""
     return RunConfig(
@@ -121,5 +174,8 @@ GROUPS = {
     "simulated-none": Kind(simulated("none@1"), error=1e-6),
     "simulated-float16": Kind(simulated("float16@1"), error=1e-3),
     "simulated-int8": Kind(simulated("int8-block@1"), error=0.015),
+    "round-none": Kind(rounds("none@1", daemons=False), error=1e-6, foresees=True),
+    "round-int8": Kind(rounds("int8-block@1", daemons=False), error=0.015, foresees=True),
+    "round-daemons": Kind(rounds("int8-block@1", daemons=True), error=0.015, foresees=True),
     "hivemind": Kind(hivemind, error=0.03, identical=False, takes_nothing=False),
 }
