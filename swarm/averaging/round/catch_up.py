@@ -138,7 +138,7 @@ class CatchUp:
         included = self.settle(parent.position, entry)
         self.context.emit(Apply(outcome, head, included))
         self.log.applied += 1
-        self.context.release_means(outcome.round, {span.digest for span in outcome.spans if not span.void})
+        self.context.release_means(outcome)
         while self.sent and self.sent[0][0] + self.context.policy.audit_rounds <= outcome.round:
             self.context.drop_parts(self.sent.popleft()[1])
         names, old = outcome.roster, self.context.owners
@@ -196,7 +196,10 @@ class CatchUp:
             self.restore(lost=0, download=not self.log.astray)
             return
         for index in range(before, self.log.applied):
-            self.settle(self.log.chain[index].position, self.log.chain[index + 1])
+            entry = self.log.chain[index + 1]
+            assert entry.commit is not None
+            self.settle(self.log.chain[index].position, entry)
+            self.context.release_means(entry.commit.outcome)  # this peer may have voted for it: its means stay
         self.fetch_at, self.fetches = now, 0
 
     def tick(self, now: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from swarm.averaging.round.certificate import Position, outcome_fault
@@ -203,13 +203,13 @@ class Context:
         if len(self.visitors) > self.policy.visitors:
             self.visitors.popitem(last=False)
 
-    def release_means(self, round: int, chosen: Collection[bytes]) -> None:
-        """After `round`: keep its chosen means for a while, let go of the others and of the oldest."""
-        named = [digest for digest in chosen if digest in self.held]
-        self.held.update(dict.fromkeys(named, round))
+    def release_means(self, outcome: Outcome) -> None:
+        """A round is over here: keep its chosen means for a while, let go of the others and of the oldest."""
+        named = [span.digest for span in outcome.spans if span.digest in self.held]
+        self.held.update(dict.fromkeys(named, outcome.round))
         self.fresh.difference_update(named)
-        oldest = round - self.policy.history_rounds
-        gone = [d for d, kept in self.held.items() if kept <= (round if d in self.fresh else oldest)]
+        oldest = outcome.round - self.policy.history_rounds
+        gone = [d for d, kept in self.held.items() if kept <= (outcome.round if d in self.fresh else oldest)]
         self.fresh.difference_update(gone)
         for digest in gone:
             del self.held[digest]

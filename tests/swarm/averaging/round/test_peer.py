@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from swarm.averaging.round.events import Contribute
-from swarm.averaging.round.messages import Commit, Mean, Part, Propose, Ready, Reduced, Roster, Vote
+from swarm.averaging.round.events import Contribute, Restored
+from swarm.averaging.round.messages import Commit, Mean, Part, Propose, Ready, Reduced, Roster, Vote, seal
 from swarm.averaging.simulation.arithmetic import Given
 from swarm.averaging.simulation.machine import Machine
 from tests.swarm.averaging.round.table import FOUR, Table, host_of, running
@@ -210,6 +210,33 @@ def test_a_peer_that_missed_rounds_replays_them_in_order() -> None:
     applied = [what.split()[2] for who, what in table.told if who == away and what.startswith("applies round")]
     assert applied == [str(number) for number in range(1, len(applied) + 1)]
     assert table.state(away) == table.state(rest[0])
+
+
+def test_a_voter_that_skips_a_round_by_taking_the_state_keeps_the_means_it_voted_for() -> None:
+    """Others may need to replay the round, and whoever votes for it promises to have its bytes."""
+    table = running(rounds=2)
+    draw = table.rng.randrange
+    table.rng.randrange = lambda low, high=None: draw(30 * low, 30 * high) if low == -40 else draw(low, high)  # type: ignore[method-assign]
+    away = host_of(table, 3)
+    rest = [name for name in FOUR if name != away]
+    table.bend("cut", table.now, table.now + 60.0, lambda a, b: away in (a, b), lambda delay: [])
+    table.until_round(6, *rest)
+    chain, machine = table.machines[rest[0]].core.log.chain, table.machines[away]
+    voted = [span.digest for span in table.outcome(4, rest[0]).spans]
+    for digest in voted:  # as they came before its vote
+        machine.core.context.hold(digest, 4)
+        machine.stores["mean"][digest] = table.machines[rest[0]].stores["mean"][digest]
+    held = machine.core.log.state.round
+    for entry in chain[held + 1 : 7]:
+        assert entry.commit is not None
+        machine.receive(rest[0], seal(entry.commit, lambda data: b"").wire, None)
+    machine.head, machine.state = chain[5].position.head, table.checks.states[chain[5].position.head]
+    machine.take(Restored(chain[5].position.head))
+    context = machine.core.context
+    assert machine.core.log.state.round >= 5
+    assert held < 4, "it was to skip the round for which it voted"
+    assert not context.fresh & {*voted}, "they would be let go of with the next round"
+    assert {*voted} <= context.held.keys() & machine.stores["mean"].keys()
 
 
 def test_halves_without_a_quorum_say_so_fork_and_heal() -> None:

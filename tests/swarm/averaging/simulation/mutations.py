@@ -119,7 +119,7 @@ def foreign_residual(patch: pytest.MonkeyPatch) -> None:
 def short_history(patch: pytest.MonkeyPatch) -> None:
     """The means of a round are let go of as soon as they are applied here."""
 
-    def release(self: Context, round: int, chosen: Collection[bytes]) -> None:
+    def release(self: Context, outcome: Outcome) -> None:
         gone, self.held = tuple(self.held), {}
         self.fresh.clear()
         self.emit(Release("mean", gone))
