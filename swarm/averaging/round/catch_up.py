@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
-from swarm.averaging.round.certificate import CommitError, Position
+from swarm.averaging.round.certificate import CommitError, Position, differing_state
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.events import Apply, Diverged, Forked, Missed, Recall, Restore
 from swarm.averaging.round.log import Entry, Log
@@ -161,7 +161,7 @@ class CatchUp:
         member.settle(outcome)
         reducer = reducer or Reducer(self.context, base, {})
         reducer.settle(outcome)
-        differing = member.diverged(outcome)
+        differing = differing_state(member.gift.state, outcome) if member.gift is not None else ()
         if differing:
             self.context.emit(Diverged(differing))
         self.finish(member)

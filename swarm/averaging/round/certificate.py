@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from swarm.averaging.round.messages import Ballot, Commit, Envelope, LastVote, Outcome, Ready, Roster, sha256
+from swarm.averaging.round.messages import Ballot, Commit, Envelope, LastVote, Outcome, Propose, Ready, Roster, sha256
 from swarm.averaging.round.policy import Policy
 
 Verify = Callable[[Envelope], bool]  # is the signature its peer's?
@@ -187,3 +187,36 @@ def bound_votes(parent: Position, policy: Policy, proof: Iterable[Envelope[Ready
 def promised(parent: Position, readys: Iterable[Envelope[Ready]]) -> int:
     """How many of the electorate have promised."""
     return sum(parent.votes(ready.message.at.peer, ready.message.at.incarnation) for ready in readys)
+
+
+def proposal_fault(parent: Position, proposal: Propose, policy: Policy, verify: Verify) -> str | None:
+    """Why nobody should vote for this proposal, or None."""
+    outcome, ballot = proposal.outcome, proposal.at.ballot
+    if (proposal.at.peer, proposal.at.incarnation) != (ballot.host, ballot.incarnation):
+        return "host"
+    fault = outcome_fault(parent, outcome, policy, verify)
+    if fault is not None or outcome.ballot > ballot:
+        return fault or "ballot"
+    if outcome.fork:
+        early = parent.electorate and ballot.number < policy.fork_ballots
+        return "fork" if early else None if outcome.ballot == ballot else "ballot"
+    proof = outcome.readys if outcome.ballot == ballot else proposal.proof
+    fault = readys_fault(parent, ballot, proof, verify)
+    if fault is not None:
+        return fault
+    if promised(parent, proof) < policy.quorum(len(parent.electorate)):
+        return "quorum"
+    bound = [vote.outcome for vote in bound_votes(parent, policy, proof)]
+    return None if bound == ([] if outcome.ballot == ballot else [outcome.digest]) else "bound"
+
+
+def differing_state(mine: bytes, outcome: Outcome) -> tuple[int, ...]:
+    """Which of the due spans of the shared state, of 8 bytes each in `mine`, most of the roster has otherwise."""
+    states = [ready.message.state for ready in outcome.readys if len(ready.message.state) == len(mine)]
+    result = []
+    for index in range(len(mine) // 8):
+        part = slice(8 * index, 8 * index + 8)
+        most, votes = Counter(state[part] for state in states).most_common(1)[0] if states else (b"", 0)
+        if mine[part] != most and 2 * votes > len(outcome.readys):
+            result.append(index)
+    return tuple(result)

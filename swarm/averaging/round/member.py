@@ -7,18 +7,9 @@ A `Pledge` outlives the member: what this incarnation promised and voted in one 
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 from swarm.averaging.round import merkle
-from swarm.averaging.round.certificate import (
-    Position,
-    bound_votes,
-    host_of,
-    outcome_fault,
-    promised,
-    readys_fault,
-    voters_of,
-)
+from swarm.averaging.round.certificate import Position, host_of, proposal_fault, voters_of
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.events import Contribute, Encode, Settle
 from swarm.averaging.round.messages import (
@@ -202,7 +193,7 @@ class Member:
         if self.pledge.cast is not None and self.pledge.cast.message.at.ballot == ballot:
             self.context.send([ballot.host], self.pledge.cast)
             return
-        fault = self.proposal_fault(envelope.message)
+        fault = proposal_fault(self.position, envelope.message, self.context.policy, self.context.verify)
         if fault is not None:
             self.context.count(f"propose_{fault}")
             return
@@ -212,25 +203,6 @@ class Member:
         self.fetches = 0
         self.fetch_at = now + max(self.context.policy.cut_seconds, 0.25 * (self.context.last_seconds or 0.0))
         self.vote()
-
-    def proposal_fault(self, proposal: Propose) -> str | None:
-        outcome, ballot = proposal.outcome, proposal.at.ballot
-        if (proposal.at.peer, proposal.at.incarnation) != (ballot.host, ballot.incarnation):
-            return "host"
-        fault = outcome_fault(self.position, outcome, self.context.policy, self.context.verify)
-        if fault is not None or outcome.ballot > ballot:
-            return fault or "ballot"
-        if outcome.fork:
-            early = self.position.electorate and ballot.number < self.context.policy.fork_ballots
-            return "fork" if early else None if outcome.ballot == ballot else "ballot"
-        proof = outcome.readys if outcome.ballot == ballot else proposal.proof
-        fault = readys_fault(self.position, ballot, proof, self.context.verify)
-        if fault is not None:
-            return fault
-        if promised(self.position, proof) < self.context.policy.quorum(len(self.position.electorate)):
-            return "quorum"
-        bound = [vote.outcome for vote in bound_votes(self.position, self.context.policy, proof)]
-        return None if bound == ([] if outcome.ballot == ballot else [outcome.digest]) else "bound"
 
     def streams(self, sender: str, mean: Mean) -> bool:
         """Is this the one mean of a span of the current ballot that its reducer may send unasked?"""
@@ -296,18 +268,6 @@ class Member:
             return None
         ready = outcome.readys[index].message
         return index if (ready.at.incarnation, ready.root) == (me.incarnation, self.tree[-1][0]) else None
-
-    def diverged(self, outcome: Outcome) -> tuple[int, ...]:
-        """Which of the due spans of the shared state differ here from what most of the roster has."""
-        mine = self.gift.state if self.gift is not None else b""
-        states = [ready.message.state for ready in outcome.readys if len(ready.message.state) == len(mine)]
-        result = []
-        for index in range(len(mine) // 8):
-            part = slice(8 * index, 8 * index + 8)
-            most, votes = Counter(state[part] for state in states).most_common(1)[0]
-            if mine[part] != most and 2 * votes > len(outcome.readys):
-                result.append(index)
-        return tuple(result)
 
     def settle(self, outcome: Outcome | None) -> None:
         """Tell what becomes of the sender's residual, span by span. No outcome: this contribution is given up."""

@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable
 
 from swarm.averaging.round.catch_up import NOBODY, CatchUp
-from swarm.averaging.round.certificate import host_of, roster_fault
+from swarm.averaging.round.certificate import host_of
 from swarm.averaging.round.context import Context, Crypto, Self
+from swarm.averaging.round.dispatch import Dispatch
 from swarm.averaging.round.events import (
     Computed,
     Contribute,
@@ -34,19 +35,9 @@ from swarm.averaging.round.log import Log
 from swarm.averaging.round.member import Member
 from swarm.averaging.round.messages import (
     Bye,
-    Call,
-    Commit,
     Envelope,
-    Fetch,
-    Lack,
-    Mean,
     MessageError,
     Part,
-    Propose,
-    Ready,
-    Reduced,
-    Roster,
-    Vote,
 )
 from swarm.averaging.round.pledges import Pledges
 from swarm.averaging.round.policy import Policy
@@ -54,9 +45,6 @@ from swarm.averaging.round.reading import parse
 from swarm.averaging.round.reducer import Reducer
 
 Read = Callable[[bytes], Envelope]
-
-FORWARDED = (Commit, Propose)  # count from anyone; all else must come from the peer it names
-TELLING = (Call, Ready, Roster, Propose, Vote)  # show that the sender has not heard of an outcome
 
 
 class Peer:
@@ -66,6 +54,7 @@ class Peer:
         self.read = read
         self.log = log
         self.catch_up = CatchUp(self.context, log)
+        self.messages = Dispatch(self, self.context)
         self.pledges = Pledges(policy.pledges)
         self.owed: dict[int, int] = {}
         self.host: Host | None = None
@@ -111,7 +100,7 @@ class Peer:
         while self.context.loop:
             envelope, payload = self.context.loop.popleft()
             held = Held(payload[1], self.own_norm(envelope)) if payload is not None else None
-            self.dispatch(now, self.context.me.peer, envelope, held)
+            self.messages.dispatch(now, self.context.me.peer, envelope, held)
 
     def handle(self, now: float, event: Event) -> None:
         match event:
@@ -121,7 +110,7 @@ class Peer:
                 except MessageError as error:
                     self.context.count(f"malformed_{error.reason}")
                     return
-                self.receive(now, sender, envelope, held)
+                self.messages.receive(now, sender, envelope, held)
             case Tick():
                 self.wake = math.inf
             case Due(expected, leaving):
@@ -205,142 +194,3 @@ class Peer:
         self.context.lagging = bool(self.log.behind) or self.catch_up.restoring
         if moved and not self.context.lagging:
             self.member.answer(now)
-
-    # --- messages ----------------------------------------------------------------------------------------------------
-
-    def receive(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
-        """What every message must pass before any role sees it."""
-        message, context = envelope.message, self.context
-        if message.at.run != context.run:
-            context.count("foreign_run")
-        elif message.at.peer != sender and not isinstance(message, FORWARDED):
-            context.count("impostor")
-        elif message.SIGNED and not context.verify(envelope):
-            context.count("bad_signature")
-        else:
-            self.dispatch(now, sender, envelope, held)
-            return
-        self.context.refuse(held, envelope)
-
-    def dispatch(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
-        message = envelope.message
-        match message:
-            case Commit():
-                self.on_commit(now, sender, message)
-            case Fetch():
-                self.on_fetch(now, sender, message)
-            case Mean():
-                self.on_mean(now, sender, message, held)
-            case Bye():
-                self.context.visitors.pop(sender, None)
-                if sender in self.log.tip.seats or sender in self.context.expected:
-                    self.context.leaving.add(sender)
-                self.lose(now, sender)
-            case _ if message.at.base == self.log.tip.head:
-                self.current(now, sender, envelope, held)
-            case _:
-                self.elsewhere(now, sender, envelope)
-                self.context.refuse(held, envelope)
-
-    def elsewhere(self, now: float, sender: str, envelope: Envelope) -> None:
-        """A message about another round: tell its sender what it missed, or ask for what we missed."""
-        base = envelope.message.at.base
-        if base not in self.log.index:
-            self.catch_up.ask(now, sender)
-        elif isinstance(envelope.message, TELLING):
-            self.context.count("stale")
-            self.catch_up.remind(now, sender, base)
-
-    def current(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
-        """A message about the round that is on."""
-        message, member, host = envelope.message, self.member, self.host
-        at = message.at
-        if at.lineage != self.log.tip.lineage or at.round != self.log.tip.round + 1:
-            self.context.count("misplaced")
-            self.context.refuse(held, envelope)
-            return
-        if isinstance(message, Propose):
-            self.context.remember(
-                self.log.tip, message.outcome
-            )  # also a second one: who is to say which was certified?
-        if self.context.unruly(envelope):
-            return
-        match message:
-            case Call():
-                if (at.peer, at.incarnation) == (at.ballot.host, at.ballot.incarnation):
-                    member.on_call(now, at.ballot)
-            case Ready() if host is not None and host.ballot == at.ballot:
-                host.on_ready(now, envelope)
-            case Roster():
-                self.on_roster(now, envelope)
-            case Part():
-                self.reducer.on_part(now, sender, message, held)
-            case Reduced() if host is not None:
-                host.on_reduced(now, envelope)
-            case Propose():
-                member.on_propose(now, envelope)
-            case Vote() if host is not None:
-                commit = host.on_vote(now, envelope)
-                if commit is not None:
-                    audience = self.context.audience(self.log.tip, commit.outcome.readys)
-                    self.context.send(audience, commit)
-                    self.catch_up.have_told(now, audience, at.base)
-            case Lack() if host is not None:
-                host.on_lack(sender, message)
-
-    def on_roster(self, now: float, envelope: Envelope[Roster]) -> None:
-        roster, member, old = envelope.message, self.member, self.member.roster
-        if roster_fault(self.log.tip, roster, self.context.policy, self.context.verify) is not None:
-            self.context.count("bad_roster")
-            return
-        if old is not None and old.message.at.ballot == roster.at.ballot and old.message.attempt >= roster.attempt:
-            return
-        member.on_roster(now, envelope)
-        if member.roster is envelope:
-            self.reducer.on_roster(now, roster)
-
-    def on_mean(self, now: float, sender: str, mean: Mean, held: Held | None) -> None:
-        """Bytes count by digest: those a proposal or a commit names from anyone, others from their reducer once."""
-        if held is None or held.digest != mean.digest:
-            self.context.count("bad_mean")
-            if held is not None:
-                self.context.refuse_mean(held.digest)
-            return
-        proposal = self.member.proposal
-        named = {s.digest for s in proposal.message.outcome.spans} if proposal is not None else set()
-        missing = self.catch_up.missing()
-        wanted = held.digest in self.context.held or held.digest in named or held.digest in missing
-        if not wanted and not self.member.streams(sender, mean):
-            self.context.refuse_mean(held.digest)
-            return
-        replayed = held.digest in missing and held.digest not in named
-        self.context.hold(held.digest, self.log.state.round + 1 if replayed else self.log.tip.round + 1)
-        self.member.vote()
-        self.advance(now)
-
-    def on_commit(self, now: float, sender: str, commit: Commit) -> None:
-        base, called, since = self.log.tip.head, self.member.called, self.member.called_at
-        if not self.catch_up.offer(now, sender, commit):
-            return
-        if commit.outcome.base == base and called is not None:
-            self.context.last_seconds = now - since
-        self.begin()
-        self.advance(now)
-
-    def on_fetch(self, now: float, sender: str, fetch: Fetch) -> None:
-        """Answer a question. Whoever asks and is not in the electorate becomes a visitor: the next round calls it."""
-        if not self.log.tip.votes(sender, fetch.at.incarnation):
-            self.context.visit(sender)
-            if self.host is not None:
-                self.host.invite(sender)
-        if fetch.heads:
-            self.catch_up.tell(sender, fetch.heads)
-            if fetch.heads[0] not in self.log.index:
-                self.catch_up.ask(now, sender)
-        header = self.context.header(self.log.tip, NOBODY)
-        for digest in fetch.digests:
-            if digest in self.context.held:
-                self.context.send([sender], Mean(header, 0, digest), ("mean", digest))
-        if fetch.spans and fetch.at.base == self.log.tip.head and fetch.at.ballot == self.member.called:
-            spans = [span for span in fetch.spans if span < self.context.policy.spans]
-            self.member.send_parts(spans, [sender] * self.context.policy.spans)

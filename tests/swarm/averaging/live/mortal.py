@@ -1,8 +1,9 @@
 """One peer as a process of its own, to be ended by SIGKILL: `python -m tests.swarm.averaging.live.mortal OPTIONS`.
 
 It trains on gradients that anybody can compute, tells the others in a folder how far it is (in a real run: the DHT),
-and writes a line of JSON after every step. `moment` makes the first peer that gets there kill itself right then, with
-nothing sent of what that very moment asked for.
+leaves certified states there for those who are behind (in a real run: donors), and writes a line of JSON after every
+step. Started again, it is the same peer and goes on with what its disk holds. `moment` makes the first peer that gets
+there kill itself right then, with nothing sent of what that very moment asked for.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from swarm.identity import Identity
 from swarm.network.host import Network
 from swarm.records import ProgressRecord
 from swarm.state import SharedState
+from swarm.state_file import state_from_bytes, state_to_bytes
+from tests.swarm.averaging.live.parting import Parting
 from tests.swarm.averaging.live.trainees import gradient, manifest
 
 FRESH_SECONDS = 3.0  # after which a peer that tells nothing is taken for gone
@@ -53,6 +56,11 @@ class Options:
         return [sys.executable, "-m", "tests.swarm.averaging.live.mortal", json.dumps(asdict(self))]
 
 
+def certified_alone(core: Peer) -> bool:
+    """Its vote was the certificate, and nobody has heard of it."""
+    return core.log.tip.round > 0 and len(core.log.tip.electorate) == 1
+
+
 def hosting(phase: str) -> Callable[[Peer], bool]:
     return lambda core: core.host is not None and core.host.phase == phase
 
@@ -74,25 +82,32 @@ MOMENTS: dict[str, Callable[[Peer], bool]] = {
     "a member that has voted": voted,
 }
 
+LONELY = {"a peer that has certified a round alone": certified_alone}
+
 
 class Mortal:
     def __init__(self, options: Options) -> None:
         self.options, self.folder = options, Path(options.folder)
         self.run = manifest()
-        self.network = Network(Identity.generate(), self.run.digest, initial_peers=options.seeds).start()
-        self.state = SharedState.initial(self.run, np.zeros(SharedState.empty(self.run, 0, 0).layout.size, np.float32))
+        own = self.folder / str(options.name)
+        own.mkdir(exist_ok=True)
+        identity = Identity.load_or_create(own / "key")
+        self.network = Network(identity, self.run.digest, initial_peers=options.seeds).start()
+        self.state = self._initial()
         self.averager = RoundAverager(
             self.network,
             self.run,
             self.state.layout,
             span_digests=self.state.span_digests,
-            start=Start.genesis(self.run, self.folder / str(options.name)),
+            start=Start.genesis(self.run, own),
             surroundings=Surroundings(self.alive, wait_for=options.wait_for),
         )
+        self.parting = Parting(self.network, self.averager.driver, self.folder / "sides")
         if options.moment:
-            self._dies(self.averager.driver, MOMENTS[options.moment])
+            self._dies(self.averager.driver, (MOMENTS | LONELY)[options.moment])
         threading.Thread(target=self._beat, daemon=True).start()
-        self.write(addresses=self.network.addresses(), peer=self.network.peer_id)
+        replayed = self.averager.replayed
+        self.write(addresses=self.network.addresses(), peer=self.network.peer_id, replayed=replayed)
 
     def _dies(self, driver: Driver, moment: Callable[[Peer], bool]) -> None:
         feed = driver.feed
@@ -115,6 +130,7 @@ class Mortal:
     def _beat(self) -> None:
         place = self.folder / "alive" / self.network.peer_id
         while True:
+            self.parting.look()
             making = place.with_suffix(".making")
             making.write_text(str(self.state.step))
             os.replace(making, place)
@@ -123,7 +139,9 @@ class Mortal:
     def alive(self) -> Mapping[str, ProgressRecord]:
         found = {}
         for place in (self.folder / "alive").iterdir():
-            if not place.suffix and time.time() - place.stat().st_mtime < FRESH_SECONDS:
+            if place.suffix or place.name in self.parting.away:
+                continue
+            if time.time() - place.stat().st_mtime < FRESH_SECONDS:
                 step = int(place.read_text())
                 found[place.name] = ProgressRecord(step=step, state="training", role="trainer", version="0.1.0")
         return found
@@ -142,16 +160,44 @@ class Mortal:
             outcome = self.averager.average(step, Contribution(vector, float(done), done))
             if isinstance(outcome, Averaged):
                 self.state.apply(outcome)
-                self.write(
-                    step=self.state.step,
-                    digest=self.state.digest(),
-                    lineage=self.averager.position().lineage.hex(),
-                    members=[member.peer_id for member in outcome.roster if member.samples],
-                    void=outcome.stats.void_spans,
-                    at=time.monotonic(),
-                )
+                self._applied(outcome)
             else:
                 self.write(missed=outcome.reason)
+                if outcome.behind and not self._fetch():
+                    time.sleep(0.1)
+
+    def _applied(self, outcome: Averaged) -> None:
+        position = self.averager.position()
+        self.write(
+            step=self.state.step,
+            digest=self.state.digest(),
+            lineage=position.lineage.hex(),
+            members=[member.peer_id for member in outcome.roster if member.samples],
+            void=outcome.stats.void_spans,
+            forks=self.averager.figures.forks,
+            lost=self.averager.figures.lost_rounds,
+            at=time.monotonic(),
+        )
+        if self.averager.terms.whole(position.round):
+            place = self.folder / "states" / position.head.hex()
+            making = place.with_suffix(f".{self.options.name}")
+            making.write_bytes(state_to_bytes(self.state))
+            os.replace(making, place)
+
+    def _fetch(self) -> bool:
+        """Take the newest state that the log certifies."""
+        for wanted in self.averager.wanted():
+            place = self.folder / "states" / wanted.head.hex()
+            if wanted.step and not place.exists():
+                continue
+            state = state_from_bytes(self.run, place.read_bytes()) if wanted.step else self._initial()
+            self.state.adopt(state)
+            return self.averager.restored(wanted.head)
+        return False
+
+    def _initial(self) -> SharedState:
+        size = SharedState.empty(self.run, 0, 0).layout.size
+        return SharedState.initial(self.run, np.zeros(size, np.float32))
 
 
 if __name__ == "__main__":

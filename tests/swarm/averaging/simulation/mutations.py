@@ -93,8 +93,8 @@ def same_incarnation(patch: pytest.MonkeyPatch) -> None:
 @mutation
 def vote_not_binding(patch: pytest.MonkeyPatch) -> None:
     """A new ballot proposes what it likes, whatever was voted for before."""
-    for role in ("host", "member"):
-        patch.setattr(f"swarm.averaging.round.{role}.bound_votes", lambda parent, policy, proof: [])
+    for place in ("host", "certificate"):
+        patch.setattr(f"swarm.averaging.round.{place}.bound_votes", lambda parent, policy, proof: [])
 
 
 @mutation
@@ -105,8 +105,8 @@ def proposal_by_digest(patch: pytest.MonkeyPatch) -> None:
         votes = [ready.message.vote for ready in proof if ready.message.vote and ready.message.at.peer in parent.seats]
         return [max(votes)] if votes else []
 
-    for role in ("host", "member"):
-        patch.setattr(f"swarm.averaging.round.{role}.bound_votes", highest)
+    for place in ("host", "certificate"):
+        patch.setattr(f"swarm.averaging.round.{place}.bound_votes", highest)
 
 
 @mutation
