@@ -54,7 +54,7 @@ class Driver:
         self.given: tuple[bytes, Given] | None = None
         self.behind: str | None = None  # why the state must be fetched, from when that is known
         self.told_behind = False
-        self.grown_at = 0.0
+        self.behind_at = self.grown_at = 0.0
         self.untaken = 0  # outcomes handed over whose means are still needed here
         self.part_times: tuple[bytes, float, float] = (b"", 0.0, 0.0)
         self.queue: deque[events.Event] = deque()
@@ -106,7 +106,9 @@ class Driver:
                 self.links.send(peer, TALLY + told.to_bytes())
             self.links.keep_only({*audience, *self.core.context.audience(tip)})
         self._call()
-        if self.behind is not None and not self.told_behind and now - self.grown_at > QUIET_SECONDS:
+        followed = self.caller.tally.mostly_at(now, tip.round)  # where rounds are short, the log is never quiet
+        since = self.behind_at if followed else self.grown_at
+        if self.behind is not None and not self.told_behind and now - since > QUIET_SECONDS:
             self.told_behind = True
             self.deliver(Behind(self.behind))
 
@@ -196,7 +198,7 @@ class Driver:
             case events.Restore(_, _, download, lost):
                 self.figures.lost_rounds += lost
                 self.behind = "behind: the swarm is further" if download else "behind: another lineage weighs more"
-                self.told_behind = False
+                self.told_behind, self.behind_at = False, self.loop.time()
             case events.Recall(to, heads):
                 for wire in self.journal.page(heads, self.core.log.tip.round):
                     self.links.send(to, MESSAGE + wire)

@@ -86,6 +86,11 @@ class Tally:
         """Does anybody say that the swarm is past this round?"""
         return any(told.round > round for when, told in self.told.values() if now - when < FRESH_SECONDS)
 
+    def mostly_at(self, now: float, round: int) -> bool:
+        """Do most of those who tell anything say that the swarm is hardly further than this round?"""
+        rounds = [told.round for when, told in self.told.values() if now - when < FRESH_SECONDS]
+        return bool(rounds) and 2 * sum(other <= round + 1 for other in rounds) > len(rounds)
+
 
 class Pace:
     """This peer's own words, from what its trainer tells after every micro-batch."""

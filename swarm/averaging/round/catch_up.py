@@ -29,7 +29,7 @@ class CatchUp:
         self.settled: OrderedDict[bytes, None] = OrderedDict()  # heads whose residuals were settled here
         self.sent: deque[tuple[int, tuple[bytes, ...]]] = deque()  # (round, digests of what I gave), for audits
         self.asked: dict[str, float] = {}  # peer -> when it may be asked for its log again
-        self.wanted: set[str] = set()  # peers to ask as soon as that time has come
+        self.wanted: dict[str, None] = {}  # peers to ask as soon as that time has come
         self.told: dict[tuple[str, bytes], float] = {}
         self.restoring = False
         self.fetch_at = math.inf
@@ -65,9 +65,9 @@ class CatchUp:
         if peer == self.context.me.peer:
             return
         if now < self.asked.get(peer, -math.inf):
-            self.wanted.add(peer)
+            self.wanted[peer] = None
             return
-        self.wanted.discard(peer)
+        self.wanted.pop(peer, None)
         crowd = 4 * self.context.policy.visitors
         if len(self.asked) >= crowd:
             self.asked = {name: at for name, at in self.asked.items() if at > now}
@@ -215,11 +215,12 @@ class CatchUp:
         assert commit is not None
         names = [vote.message.at.peer for vote in commit.votes] + list(commit.outcome.roster)
         names = [name for name in dict.fromkeys([*names, *self.log.tip.seats]) if name != self.context.me.peer]
-        if not names or self.fetches > 3 * len(names):
+        if self.fetches > 3 * max(1, len(names)):  # also alone: bytes from the own disk may be on their way
             self.restore(lost=0, download=True)
             return
-        header = self.context.header(self.log.tip, NOBODY)
-        self.context.send([names[self.fetches % len(names)]], Fetch(header, digests=tuple(missing[:MAX_ITEMS])))
+        if names:
+            header = self.context.header(self.log.tip, NOBODY)
+            self.context.send([names[self.fetches % len(names)]], Fetch(header, digests=tuple(missing[:MAX_ITEMS])))
         self.fetches += 1
         self.fetch_at = now + self.context.policy.fetch_seconds
 

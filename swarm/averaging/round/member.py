@@ -248,7 +248,7 @@ class Member:
         header = self.context.header(self.position, self.proposal.message.at.ballot)
         if self.fetches == 0:
             self.context.send([host], Lack(header, tuple(missing)))
-            for reducer in {outcome.spans[i].reducer for i in missing}:
+            for reducer in sorted({outcome.spans[i].reducer for i in missing}):
                 wanted = tuple(outcome.spans[i].digest for i in missing if outcome.spans[i].reducer == reducer)
                 self.context.send([outcome.roster[reducer]], Fetch(header, digests=wanted))
         else:

@@ -24,6 +24,8 @@ def test_samples_add_up_over_peers_on_the_same_base_and_none_counts_for_more_tha
     tally.hear(0.0, "c", Told(bytes([1] * 32), 4, 8, 4, 0.0))
     assert tally.samples(0.1, BASE, cap=48) == 12 + 48
     assert tally.ahead(0.1, 3)
+    assert tally.mostly_at(0.1, 3), "one round further is where everybody is in a moment"
+    assert not tally.mostly_at(0.1, 1), "they are two rounds further than that"
     assert tally.samples(100.0, BASE, cap=48) == 0, "who has told nothing for long is not counted"
 
 
