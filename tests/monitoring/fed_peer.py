@@ -16,6 +16,7 @@ def fed_exporter(steps: int = 3) -> PeerExporter:
     exporter.rejected("signature", 2)
     exporter.coverage({"en": 0.25, "hi": 0.5}, overlap=3)
     exporter.checkpoint(saved=True)
+    exporter.downloading(43, 100, donors=3)
     exporter.download(completed=True)
     exporter.agreement(True)
     exporter.clock_skew(-0.2)

@@ -110,6 +110,7 @@ def test_health_says_stalled_when_a_training_peer_makes_no_step() -> None:
         assert json.loads(refused.value.read()) == {
             "status": "stalled",
             "state": "training",
+            "detail": "",
             "step": 1,
             "seconds_since_step": 10_000.0,
             "version": "0.1.0",

@@ -77,6 +77,7 @@ class Driver:
             expecting=self.expecting,
         )
         self.turning = asyncio.ensure_future(self._turns())
+        self.turning.add_done_callback(self._turned)
 
     async def end(self) -> None:
         """Tell the others, and stop."""
@@ -96,6 +97,12 @@ class Driver:
         while True:
             self._turn()
             await asyncio.sleep(TURN_SECONDS)
+
+    def _turned(self, turning: asyncio.Task[None]) -> None:
+        """Without its turns a peer would call no round and wait for ever: the trainer is told instead."""
+        if not turning.cancelled() and (error := turning.exception()) is not None:
+            logger.error("the averaging round has stopped", exc_info=error)
+            self.deliver(Broken(error))
 
     def _turn(self) -> None:
         now, tip = self.loop.time(), self.core.log.tip

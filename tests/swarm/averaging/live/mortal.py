@@ -94,6 +94,7 @@ class Mortal:
         identity = Identity.load_or_create(own / "key")
         self.network = Network(identity, self.run.digest, initial_peers=options.seeds).start()
         self.state = self._initial()
+        self.parting: Parting | None = None
         self.averager = RoundAverager(
             self.network,
             self.run,
@@ -131,16 +132,17 @@ class Mortal:
     def _beat(self) -> None:
         place = self.folder / "alive" / self.network.peer_id
         while True:
-            self.parting.look()
+            if self.parting is not None:
+                self.parting.look()
             making = place.with_suffix(".making")
             making.write_text(str(self.state.step))
             os.replace(making, place)
             time.sleep(BEAT_SECONDS)
 
     def alive(self) -> Mapping[str, ProgressRecord]:
-        found = {}
+        found, away = {}, self.parting.away if self.parting is not None else frozenset()
         for place in (self.folder / "alive").iterdir():
-            if place.suffix or place.name in self.parting.away:
+            if place.suffix or place.name in away:
                 continue
             if time.time() - place.stat().st_mtime < FRESH_SECONDS:
                 step = int(place.read_text())

@@ -40,7 +40,7 @@ class Parting:
             self.driver.loop.call_soon_threadsafe(self._drop)
 
     def _drop(self) -> None:
-        for lane in self.driver.links.lanes.values():
+        for lane in list(self.driver.links.lanes.values()):
             if lane.peer in self.away:
                 lane.abort()
                 self.driver.links.lost(lane.peer)
