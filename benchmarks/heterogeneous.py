@@ -113,6 +113,7 @@ class ReplayedPeer:
             manifest,
             self.state.layout,
             span_digests=self.state.span_digests,
+            root=self.state.root,
             start=Start.genesis(manifest),
             surroundings=Surroundings(lambda: self.alive),
         )

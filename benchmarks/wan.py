@@ -201,6 +201,7 @@ class HomePeer:
             self.manifest,
             self.state.layout,
             span_digests=self.state.span_digests,
+            root=self.state.root,
             start=Start.genesis(self.manifest),
             surroundings=Surroundings(lambda: self.alive, wait_for=options.peers, bandwidth=options.mbit * 1e6),
         )

@@ -12,7 +12,7 @@ from tests.peers.state_swarm import Keeper
 from tests.swarm.averaging.live.trainees import wait_until
 from tests.swarm.network.conftest import Join, join  # noqa: F401
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 Start = Callable[[], Keeper]
 
 

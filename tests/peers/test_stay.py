@@ -18,7 +18,7 @@ from tests.peers.real_swarm import LOOPBACK, RealSwarm, free_port, in_rounds_of,
 from tests.peers.swarm_demo import alive, tree
 from tests.peers.test_cli import assert_one_line, run
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ class Victim:
         assert len(core.log.branches) <= POLICY.branch_commits
         assert len(core.pledges.kept) <= POLICY.pledges
         assert len(core.catch_up.asked) <= 4 * POLICY.visitors + seats
-        assert core.catch_up.wanted <= core.catch_up.asked.keys()
+        assert core.catch_up.wanted.keys() <= core.catch_up.asked.keys()
         assert all(len(reducer.parts) <= POLICY.early_parts for _, reducer in core.catch_up.open.values())
         assert sum(context.parts.values()) <= 4 * (POLICY.early_parts + POLICY.spans * 4)
         assert len(context.held) <= 64
