@@ -87,6 +87,7 @@ def _join(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         before = peak(process.pid)
         _until(lambda: any(event.get("included") for event in joiner.steps), 240, [joiner])
         first = next(event for event in joiner.steps if event.get("included"))
+        _tell(folder / f"peer-{options.peers}", began)
         times = [event["time"] for event in peers[0].steps[-options.rounds :] if event["time"] < began]
         vectors = 4 + 4 * 3 + 4 + 4  # model, parameters and moments, sum of gradients, contribution: bytes a value
         return {
@@ -97,6 +98,13 @@ def _join(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         }
     finally:
         end_all([one.process for one in started], 10)
+
+
+def _tell(folder: Path, began: float) -> None:
+    """What the newcomer said, and when."""
+    for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        print(f"{event['time'] - began:8.1f} s  {event['words'][:120]}")
 
 
 def _peer(folder: Path, link: str, number: int, wait_for: int) -> Followed:
