@@ -157,7 +157,9 @@ def _machines(view: SwarmView, now: float) -> Iterator[Finding]:
     wrong = [known for known in live if known.skew is not None and abs(known.skew) > CLOCK_SECONDS]
     if wrong:
         worst = max(wrong, key=lambda known: abs(known.skew or 0))
-        yield _of("clock-wrong", f"{_peers(len(wrong))}; the worst by {worst.skew:+.0f} s.", _ids(wrong))
+        way = "behind" if (worst.skew or 0) < 0 else "ahead"
+        words = f"The clock of {_peers(len(wrong))} is off; the worst is {abs(worst.skew or 0):.0f} s {way}."
+        yield _of("clock-wrong", words, _ids(wrong))
     full = [known for known in live if known.record.disk_free_bytes is not None]
     full = [known for known in full if (known.record.disk_free_bytes or 0) < DISK_BYTES]
     if full:
