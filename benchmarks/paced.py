@@ -1,4 +1,6 @@
-"""`python -m benchmarks.paced SECONDS COMMAND ...`: the command line, with computing that takes time and no processor.
+"""The command line, with computing that takes time and no processor: `benchmarks.joining` starts its peers with it.
+
+    python -m benchmarks.paced SECONDS COMMAND ...
 
 SECONDS: what samples took when they were computed for real, comma-separated; replayed one after another. Everything
 else of the peer is as it is: model, text, rounds, state, checkpoints. Its gradient is noise of a gradient's scale.

@@ -15,7 +15,7 @@ from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
 from swarm.records import ProgressRecord
 from tests.swarm.averaging.wire import Wire
 
-VALUES = 2**20
+VALUES = 2**22
 ROUNDS = 3  # the first two make it known who is there
 FULL, CLIENT = 2.05, 1.02
 SCALES = 1 + 2 / 256  # bytes a value of the codec
@@ -39,6 +39,7 @@ def counted(full: int, clients: int) -> list[tuple[float, float]]:
                 run,
                 layout_of(VALUES),
                 span_digests=lambda spans: [bytes(32)] * len(spans),
+                root=lambda digests: bytes(32),
                 start=Start.genesis(run),
                 surroundings=Surroundings(lambda: dict(told), wait_for=count),
             )
