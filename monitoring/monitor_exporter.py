@@ -16,7 +16,8 @@ from monitoring.metrics import METHOD_OF, MISSED_REASONS, OTHER, PERCENTILES, RE
 from monitoring.problems import SLUGS
 from monitoring.series import Series, exposition
 from monitoring.server import Request, Response, Route
-from monitoring.view.findings import STALE_SECONDS, Finding, differing_peers
+from monitoring.view.digests import differing_peers
+from monitoring.view.findings import STALE_SECONDS, Finding
 from monitoring.view.robust import capped_sum, percentile
 from monitoring.view.swarm import SwarmView
 from swarm import __version__
@@ -66,7 +67,7 @@ class MonitorExporter:
 
     def _fill(self, view: SwarmView, now: float, found: list[Finding]) -> None:
         self._counters(view)
-        self._peers(view)
+        self._peers(view, now)
         self._progress(view, now)
         self._percentile_rows(view)
         self._languages(view)
@@ -103,7 +104,7 @@ class MonitorExporter:
         series.total("swarm_run_accepted_samples_total", counts["samples",])
         series.total("swarm_run_carbon_grams_total", counts["micrograms",] / 1e6)
 
-    def _peers(self, view: SwarmView) -> None:
+    def _peers(self, view: SwarmView, now: float) -> None:
         series, live, trainers = self.series, view.live(), view.trainers()
         roles, states = Counter(k.record.role for k in live), Counter(k.record.state for k in live)
         for role in ROLES:
@@ -113,7 +114,7 @@ class MonitorExporter:
         versions = Counter(relative(known.record.version) for known in live)
         for version in (__version__, "older", "newer", OTHER):
             series.put("swarm_run_version_peers", versions[version], version=version)
-        differing = len(differing_peers(view))
+        differing = len(differing_peers(view, now))
         digested = sum(known.record.state_digest is not None for known in trainers)
         series.put("swarm_run_behind_peers", sum(known.behind_since is not None for known in trainers))
         series.put("swarm_run_differing_peers", differing)

@@ -58,7 +58,12 @@ def reason_to_skip(address: str, private: bool) -> str | None:
     _, kind, host, *_ = address.split("/")
     if not kind.startswith("ip"):
         return None if private else _names_inside(host)
-    return None if private or ipaddress.ip_address(host).is_global else "a private or loopback address"
+    return None if private or _is_outside(host) else "a private or loopback address"
+
+
+def _is_outside(host: str) -> bool:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return address.is_global and not address.is_multicast
 
 
 def _names_inside(host: str) -> str | None:
@@ -67,7 +72,7 @@ def _names_inside(host: str) -> str | None:
         found = {each[4][0] for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except OSError:
         return "the name is unknown"
-    inside = any(not ipaddress.ip_address(str(each).partition("%")[0]).is_global for each in found)
+    inside = not all(_is_outside(str(each)) for each in found)
     return "a name of a private or loopback address" if inside else None
 
 

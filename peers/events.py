@@ -34,11 +34,17 @@ class Events:
         self.recent: deque[str] = deque(maxlen=KEPT)
         self.clock = clock
         self.written = 0
+        self.context: dict[str, Any] = {}
         self.port: str | None = None  # the last event that told a port: `status` must find it however long ago it was
+
+    def about(self, **values: Any) -> None:
+        """What every event from now on also says: of which run, at which step and round."""
+        self.context |= values
 
     def __call__(self, event: str, words: str, **values: Any) -> None:
         """`words` is the sentence for a person; `values` are what a program reads."""
-        record = json.dumps({"time": round(self.clock(), 3), "event": event, "words": words, **values}, sort_keys=True)
+        told = {"time": round(self.clock(), 3), "event": event, "words": words, **self.context, **values}
+        record = json.dumps(told, sort_keys=True)
         self.recent.append(record)
         self.port = record if "port" in values else self.port
         self._keep(record)

@@ -42,6 +42,7 @@ class Observer:
     def __init__(self, link: Link, folder: Path, events: Events, leave: Leave) -> None:
         self.link, self.folder, self.events, self.leave = link, folder, events, leave
         self.identity = Identity.load_or_create(folder / "identity.pem")
+        events.about(run=link.digest[:16], step=0, round=0)
         self.told = self.saved = self.met = 0.0  # monotonic
 
     def run(self, port: int, host: str, *, probe: bool, private: bool) -> None:
@@ -138,6 +139,7 @@ class Observer:
                 network.reject(error.reason)
                 unread.add(held.peer_id)
         self.watch.look(records, network.rejected(), frozenset(unread))
+        self.events.about(step=self.watch.view.step, round=self.watch.view.step)
         return len(records.keys() - {network.peer_id})
 
     # --- remembering ------------------------------------------------------------------------------------------------

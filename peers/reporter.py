@@ -105,8 +105,9 @@ class Reporter:
 
     def state(self, name: str) -> None:
         self.exporter.state(name)
-        speed = {"samples_per_second": 0.0} if name in IDLE else {}
-        self.progress.tell(step=self.progress.values.get("step", 0), state=name, **speed)
+        step, speed = self.progress.values.get("step", 0), {"samples_per_second": 0.0} if name in IDLE else {}
+        self.events.about(step=step, round=step + 1)
+        self.progress.tell(step=step, state=name, **speed)
 
     def averaging(self, began: bool) -> None:
         """A round has begun for this peer, or has ended: told on this machine only, it changes too often."""
@@ -273,6 +274,8 @@ class Reporter:
             "round_seconds": round(report.average_seconds, 3),
             "group": len(report.outcome.roster) if isinstance(report.outcome, Averaged) else 0,
         }
+        committed = isinstance(report.outcome, Averaged)
+        self.events.about(step=report.step, round=report.step if committed else report.step + 1)
         done = f"step {report.step}/{self.manifest.training.steps}"
         gave = f"{report.samples} samples" + (f", loss {work.loss:.3f}" if work.loss is not None else "")
         match report.outcome:

@@ -71,6 +71,7 @@ def serve(run: Path, listen: tuple[str, ...], announce: tuple[str, ...], peers: 
 
     folder = RunFolder(run)
     signed = folder.manifest()
+    events.about(run=signed.digest[:16], step=0, round=0)
     identity = Identity.load_or_create(run / "seed.pem")
     doors = given_doors(peers, signed.digest)
     with Leave() as leave, identity.lock():
@@ -176,6 +177,7 @@ def say_step(records: dict[str, ProgressRecord], steps: int, last: int, events: 
         losses = [record.loss for record in peers if record.loss is not None]
         loss = f"{sum(losses) / len(losses):.3f}" if losses else "-"
         count = f"{len(peers)} peer{'s' if len(peers) > 1 else ''}"
-        events("swarm", f"step {step}/{steps}  {count}  loss {loss}", step=step, peers=len(peers))
+        events.about(step=step, round=step)
+        events("swarm", f"step {step}/{steps}  {count}  loss {loss}", peers=len(peers))
         return step
     return last

@@ -118,7 +118,7 @@ def spark(values: list[float], width: int = SPARK) -> str:
         return ""
     picked = values if len(values) <= width else [values[at * (len(values) - 1) // (width - 1)] for at in range(width)]
     low, high = min(picked), max(picked)
-    return "".join(STEPS[int((value - low) / (high - low or 1) * (len(STEPS) - 1))] for value in picked)
+    return "".join(STEPS[round((value - low) / (high - low or 1) * (len(STEPS) - 1))] for value in picked)
 
 
 def duration(seconds: float) -> str:

@@ -33,6 +33,7 @@ def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, ki
     require_golden()
     folder = settings.directory or run_folder(link.digest)
     events = Events(settings.log_format, folder)
+    events.about(run=link.digest[:16], step=0, round=0)
     identity = Identity.load_or_create(folder / "identity.pem")
     with ExitStack() as stack:
         leave = stack.enter_context(Leave())

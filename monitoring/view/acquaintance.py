@@ -24,6 +24,7 @@ class Acquaintance:
     settled_memory: int | None = None
     departed: str | None = None  # "left" (said goodbye) or "lost" (fell silent)
     behind_since: float | None = None
+    differed: float | None = None  # when its state was last another than the majority's
     doubted: bool = False  # its last record held what cannot be: its totals are not counted on from there
 
     def meet(self, record: ProgressRecord, now: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from monitoring.problems import BY_SLUG, SLUGS, Problem
 from monitoring.view.acquaintance import Acquaintance
+from monitoring.view.digests import differing_peers
 from monitoring.view.robust import median
 from monitoring.view.swarm import SwarmView
 
@@ -132,7 +133,7 @@ def _starved(view: SwarmView, lately: Counter, trainers: list[Acquaintance]) -> 
 
 
 def _agreement(view: SwarmView, now: float) -> Iterator[Finding]:
-    differing = differing_peers(view)
+    differing = differing_peers(view, now)
     if differing:
         yield _of("digests-differ", f"{_peers(len(differing))} with another model than the majority.", differing)
     apart = off_lineage(view)
@@ -173,22 +174,6 @@ def _machines(view: SwarmView, now: float) -> Iterator[Finding]:
     if late or failed:
         words = f"The newest is of step {max(saved):,}." if saved else "None has been written."
         yield _of("checkpoint-old", words, _ids(failed or [known for known in live if known.record.role == "trainer"]))
-
-
-def differing_peers(view: SwarmView) -> tuple[str, ...]:
-    """Peers whose digest is not the most frequent one of their step. A step at which none is, accuses nobody."""
-    by_step: dict[int, list[tuple[str, str]]] = {}
-    for known in view.trainers():
-        record = known.record
-        if record.state_digest and record.digest_step is not None:
-            by_step.setdefault(record.digest_step, []).append((record.state_digest, known.peer_id))
-    found: list[str] = []
-    for held in by_step.values():
-        counts = Counter(digest for digest, _ in held)
-        (most, votes), *rest = counts.most_common(2)
-        tied = bool(rest) and rest[0][1] == votes
-        found += [peer for digest, peer in held if len(counts) > 1 and (tied or digest != most)]
-    return tuple(found)
 
 
 def off_lineage(view: SwarmView) -> tuple[str, ...]:

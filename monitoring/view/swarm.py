@@ -10,6 +10,7 @@ from typing import Any
 from monitoring.metrics import MISSED_REASONS, OTHER
 from monitoring.view.acquaintance import KEPT, Acquaintance, meeting
 from monitoring.view.claims import Checked, check, swarm_step
+from monitoring.view.digests import differing
 from monitoring.view.facts import RunFacts
 from monitoring.view.robust import cap_of, median
 from swarm.records import ProgressRecord
@@ -75,6 +76,8 @@ class SwarmView:
         self._meet(self.checked.records, now)
         self._miss(now)
         self._advance(now)
+        for known in differing(self.trainers()):
+            known.differed = now
         self.recent.append((now, self.counts - before))
 
     def failed(self, now: float) -> None:

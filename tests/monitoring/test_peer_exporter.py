@@ -120,6 +120,29 @@ def test_health_says_stalled_when_a_training_peer_makes_no_step() -> None:
         assert json.loads(get(exporter.url + "/health"))["status"] == "ok", "a paused peer is not ill"
 
 
+def test_a_peer_that_rests_or_hangs_has_no_speed_and_says_its_state() -> None:
+    now = [1000.0]
+    with PeerExporter(clock=lambda: now[0]) as exporter:
+        idle = samples(get(exporter.url + "/metrics"))
+        assert (idle["swarm_samples_per_second", ()], idle["swarm_state", (("state", "assembling"),)]) == (0, 1)
+        assert ("swarm_loss", ()) not in idle
+        tell(exporter, 1)
+        training = samples(get(exporter.url + "/metrics"))
+        assert training["swarm_samples_per_second", ()] == pytest.approx(12 / 1.55)
+        assert training["swarm_state", (("state", "training"),)] == 1
+        exporter.state("paused")
+        paused = samples(get(exporter.url + "/metrics"))
+        assert paused["swarm_samples_per_second", ()] == 0
+        assert (paused["swarm_state", (("state", "paused"),)], paused["swarm_state", (("state", "training"),)]) == (
+            1,
+            0,
+        )
+        assert paused["swarm_samples_total", ()] == 12, "what was done stays done"
+        exporter.state("training")
+        now[0] += 1200
+        assert samples(get(exporter.url + "/metrics"))["swarm_samples_per_second", ()] == pytest.approx(0.01)
+
+
 def test_only_this_machine_is_answered_on_loopback() -> None:
     with PeerExporter() as exporter:
         with pytest.raises(urllib.error.HTTPError) as refused:

@@ -97,6 +97,15 @@ def test_each_way_to_break_it_has_its_name_and_names_its_peers(breaking: Any, sl
     assert {row["peer_id"] for row in rows} == {swarm.ids[index] for index in whom}
 
 
+def test_a_peer_that_repairs_itself_and_differs_again_does_not_flicker_and_one_that_stays_well_is_forgotten() -> None:
+    swarm = Pretend().run(20)
+    diverge(swarm)
+    swarm.run(1)
+    swarm.change.clear()
+    assert set(swarm.run(3).problems()["digests-differ"]) == {swarm.ids[2]}
+    assert swarm.run(10).problems() == {}
+
+
 def test_a_swarm_that_makes_no_step() -> None:
     swarm = Pretend().run(20)
     found = swarm.run(20, moving=False).problems()

@@ -28,6 +28,20 @@ def test_the_file_holds_the_last_events_and_never_grows_without_bound(tmp_path: 
     assert json.loads(lines[-1])["number"] == 5 * KEPT + 6
 
 
+def test_every_line_says_of_which_run_step_and_round_it_is() -> None:
+    said = io.StringIO()
+    events = Events("json", None, said)
+    events.about(run="3fa2b1", step=0, round=0)
+    events("joined", "Joined.")
+    events.about(step=4, round=5)
+    events("note", "A round was missed.")
+    events("step", "step 5", step=5)
+    lines = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert [(line["run"], line["step"], line["round"]) for line in lines] == [
+        ("3fa2b1", 0, 0), ("3fa2b1", 4, 5), ("3fa2b1", 5, 5),
+    ]  # fmt: skip
+
+
 def test_a_full_disk_ends_the_file_and_not_the_peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = io.StringIO()
     events = Events("plain", tmp_path / "absent" / "folder", said)
