@@ -1,0 +1,81 @@
+"""What a round sends, counted where it leaves: at most 2.05 bytes a parameter for a full peer, 1.02 in client mode."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Event
+
+import numpy as np
+import pytest
+
+from benchmarks.run import layout_of, manifest_of
+from swarm.averaging.averager import Averaged, Contribution
+from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+from swarm.records import ProgressRecord
+from tests.swarm.averaging.wire import Wire
+
+VALUES = 2**20
+ROUNDS = 3  # the first two make it known who is there
+FULL, CLIENT = 2.05, 1.02
+SCALES = 1 + 2 / 256  # bytes a value of the codec
+
+
+def counted(full: int, clients: int) -> list[tuple[float, float]]:
+    """Bytes a parameter each peer sent and received in the last round, control messages and headers included."""
+    count = full + clients
+    run, told = manifest_of(VALUES, count), {}
+    with ExitStack() as stack:
+        wire = Wire()
+        stack.callback(wire.close)
+        networks = [wire.join() for _ in range(count)]
+        for network in networks[full:]:
+            network.client = True
+        averagers = []
+        for network in networks:
+            told[network.peer_id] = ProgressRecord(step=0, state="training", role="trainer", version="1")
+            averager = RoundAverager(
+                network,  # type: ignore[arg-type]
+                run,
+                layout_of(VALUES),
+                span_digests=lambda spans: [bytes(32)] * len(spans),
+                start=Start.genesis(run),
+                surroundings=Surroundings(lambda: dict(told), wait_for=count),
+            )
+            stack.callback(averager.close)
+            averagers.append(averager)
+
+        def rounds(index: int) -> list[Averaged]:
+            vector = np.random.default_rng(index).standard_normal(VALUES, dtype=np.float32)
+            done, pause = [], Event()
+            for step in range(ROUNDS):
+                while not averagers[index].due(step, 1):
+                    pause.wait(0.005)
+                outcome = averagers[index].average(step, Contribution(vector, 1.0, 1))
+                assert isinstance(outcome, Averaged), outcome
+                done.append(outcome)
+            return done
+
+        with ThreadPoolExecutor(count) as pool:
+            last = [outcomes[-1] for outcomes in pool.map(rounds, range(count))]
+    assert all(len([m for m in outcome.roster if m.samples]) == count for outcome in last)
+    assert not any(outcome.stats.void_spans or outcome.stats.ballots > 1 for outcome in last)
+    return [(each.stats.bytes_sent / VALUES, each.stats.bytes_received / VALUES) for each in last]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("full", [2, 4, 6])
+def test_a_full_peer_moves_what_the_formula_says(full: int) -> None:
+    moved = counted(full, 0)
+    formula = 2 * (full - 1) / full * SCALES
+    for sent, received in moved:
+        assert 0.9 * formula < sent <= FULL
+        assert 0.9 * formula < received <= FULL
+    assert sum(sent for sent, _ in moved) / full == pytest.approx(formula, rel=0.02)
+
+
+@pytest.mark.timeout(120)
+def test_a_client_mode_peer_gives_and_takes_one_vector() -> None:
+    *_, client = counted(3, 1)
+    assert SCALES <= client[0] <= CLIENT
+    assert SCALES <= client[1] <= CLIENT
