@@ -39,6 +39,7 @@ def counted(full: int, clients: int) -> list[tuple[float, float]]:
                 run,
                 layout_of(VALUES),
                 span_digests=lambda spans: [bytes(32)] * len(spans),
+                root=lambda digests: bytes(32),
                 start=Start.genesis(run),
                 surroundings=Surroundings(lambda: dict(told), wait_for=count),
             )
