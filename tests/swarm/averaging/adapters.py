@@ -150,11 +150,7 @@ def rounds(codec: str, *, daemons: bool) -> Callable[[int, int], object]:
                     run,
                     layout,
                     span_digests=lambda spans: [bytes(32)] * len(spans),
-<<<<<<< HEAD
                     root=lambda digests: hashlib.sha256(b"".join(digests)).digest(),
-=======
-                    root=lambda digests: bytes(32),
->>>>>>> bench3
                     start=Start.genesis(run),
                     surroundings=Surroundings(lambda: dict(told)),
                 )

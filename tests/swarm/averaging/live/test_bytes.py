@@ -15,11 +15,7 @@ from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
 from swarm.records import ProgressRecord
 from tests.swarm.averaging.wire import Wire
 
-<<<<<<< HEAD
 VALUES = 2**22
-=======
-VALUES = 2**21  # control messages, 12 kB here, are half a percent of a vector
->>>>>>> bench3
 ROUNDS = 3  # the first two make it known who is there
 FULL, CLIENT = 2.05, 1.02
 SCALES = 1 + 2 / 256  # bytes a value of the codec
