@@ -10,7 +10,7 @@ import pytest
 from tests.peers.real_swarm import RealSwarm, free_port, in_rounds_of, make_run, step_of, swarm_of, wait_for
 from tests.peers.test_cli import assert_one_line, run
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from peers.lifecycle import end_all
 from swarm.checkpoint import latest, load, saved
 from tests.peers.swarm_demo import wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(400)]
 ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = ["--listen", "/ip4/127.0.0.1/tcp/0", "--log-format", "json"]
 PEERS = ("a", "b")

@@ -72,7 +72,8 @@ def test_a_full_peer_moves_what_the_formula_says(full: int) -> None:
     for sent, received in moved:
         assert 0.9 * formula < sent <= FULL
         assert 0.9 * formula < received <= FULL
-    assert sum(sent for sent, _ in moved) / full == pytest.approx(formula, rel=0.02)
+    mean = sum(sent for sent, _ in moved) / full
+    assert 0.99 * formula < mean <= 1.1 * formula  # on a busy machine a part is asked for again now and then
 
 
 @pytest.mark.timeout(120)
