@@ -116,6 +116,7 @@ def metrics(url: str) -> str:
         return answer.read().decode()
 
 
+@pytest.mark.slow
 def test_a_real_swarm_is_watched_probed_lost_and_found_again(tmp_path: Path) -> None:
     signed = signed_manifest()
     seed_identity = Identity.generate()
