@@ -138,14 +138,15 @@ def test_a_daemon_that_dies_is_noticed_and_reported(join: Join) -> None:
 
 
 CHILD = """
-import os, sys, signal
+import os, sys, time
 from swarm.identity import Identity
 from swarm.network.host import Network
 with Network(Identity.generate(), "0" * 64) as network:
     print(network.daemon_pid, flush=True)
     if sys.argv[1] == "crash":
         os._exit(1)
-    signal.pause()
+    while True:
+        time.sleep(0.1)  # signal.pause() would sleep through a signal that came just before it
 """
 
 
