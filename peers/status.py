@@ -85,7 +85,9 @@ def peer_status(folder: Path) -> dict[str, Any]:
     swarm = ask(port, "/api/v1/swarm")
     if swarm is not None:
         status |= {"problems": [problem["problem"] for problem in swarm["problems"]], "swarm": swarm}
-    state = "forked" if str(health.get("detail")).startswith("as a branch") else str(health["state"])
+    state = str(health["state"])
+    if state != "paused" and str(health.get("detail")).startswith("as a branch"):
+        state = "forked"
     return status | {"advice": advice(state if health["status"] == "ok" else str(health["status"]))}
 
 

@@ -56,5 +56,5 @@ def test_two_runs_on_one_machine_do_not_meet(tmp_path: Path) -> None:
         assert said.returncode == 0, said.stderr
         other = run("join", one.link, "--yes", "--dir", str(tmp_path / "one" / "peer-of-one"), *LOOPBACK)
         line = assert_one_line(other, 9)
-        for told in ("holds another run", "name: two here, one there", "--dir"):
+        for told in ("holds another run", "name: 'two' here, 'one' there", "--dir"):
             assert told in line, line
