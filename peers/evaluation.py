@@ -1,8 +1,13 @@
-"""Evaluating a checkpoint from the command line: held-out text, scores per language, a few sampled sentences."""
+"""Evaluating checkpoints from the command line: held-out text, scores per language, a few sampled sentences.
+
+Several models are compared on the same documents. Their windows are as long as each one's own sequences, so a model
+with longer ones may look back further: that is part of what it can do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,9 @@ from transformers import BloomForCausalLM
 
 from peers.run_folder import RunFolder
 from swarm.checkpoint import Checkpoint, load
+from swarm.data.document import Document
 from swarm.data.sources import STARTER
+from swarm.data.stock import Count
 from swarm.data.validation import read_evaluation
 from swarm.errors import DataError
 from swarm.evaluation import evaluate, sample_text
@@ -18,6 +25,18 @@ from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.tokenizer import Tokenizer
 
 PROMPT_CHARACTERS = 24
+INITIAL = "initial"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to measure. facts: what it is, for whoever reads the result later."""
+
+    name: str
+    model: BloomForCausalLM
+    tokenizer: Tokenizer
+    length: int
+    facts: dict[str, Any]
 
 
 class Evaluation:
@@ -32,46 +51,84 @@ class Evaluation:
         chosen = found if data is not None else {code: texts for code, texts in found.items() if code in spoken}
         if not chosen:
             raise DataError("the starter corpus has none of the run's languages; name text of your own with --data")
+        self.text = text_facts("the starter corpus" if data is None else data.resolve().name, chosen)
         self.documents = {code: [document.text for document in documents] for code, documents in chosen.items()}
 
-    def languages(self) -> dict[str, dict[str, Any]]:
-        """The scores of the checkpoint, by language."""
-        return self._scores(self.loaded, "the checkpoint")
+    def candidate(self) -> Candidate:
+        """The checkpoint itself."""
+        return candidate_of(self.loaded, str(self.path))
 
-    def against(self, other: str) -> dict[str, dict[str, Any]]:
-        """The scores of another checkpoint, or of the "initial" model of this one's run, on the same documents."""
-        if other != "initial":
-            return self._scores(load(Path(other)), other)
+    def other(self, name: str) -> Candidate:
+        """Another checkpoint, or the "initial" model of this one's run."""
+        if name != INITIAL:
+            return candidate_of(load(Path(name)), name)
         spec = self.loaded.spec
-        return self._evaluate(
-            model_from_vector(spec, starting_vector(spec, self._weights())), self.loaded, "the untrained model"
-        )
+        model = model_from_vector(spec, starting_vector(spec, self._weights()))
+        facts = facts_of(self.loaded) | {"step": 0, "samples": 0, "parameters": spec.initial_digest}
+        return Candidate(name, model, Tokenizer(self.loaded.tokenizer), spec.sequence_length, facts)
 
     def _weights(self) -> Path | None:
         """Those that the run began with, where it serves them: they lie in the peer's folder, above its checkpoints."""
         return RunFolder(self.path.resolve().parent.parent).weights()
 
-    def sentences(self, count: int) -> list[dict[str, str]]:
-        """What the model writes after the first words of `count` documents, each of another language."""
-        model, tokenizer = self._model(self.loaded), Tokenizer(self.loaded.tokenizer)
-        length = self.loaded.spec.sequence_length
-        written = []
-        for seed, (code, texts) in enumerate(list(self.documents.items())[:count]):
-            prompt = texts[0][:PROMPT_CHARACTERS]
-            text = sample_text(model, tokenizer, prompt, seed=seed, sequence_length=length)
-            written.append({"language": code, "text": text})
-        return written
-
-    def _scores(self, checkpoint: Checkpoint, name: str) -> dict[str, dict[str, Any]]:
-        return self._evaluate(self._model(checkpoint), checkpoint, name)
-
-    def _model(self, checkpoint: Checkpoint) -> BloomForCausalLM:
-        return model_from_vector(checkpoint.spec, checkpoint.state.parameters)
-
-    def _evaluate(self, model: BloomForCausalLM, checkpoint: Checkpoint, name: str) -> dict[str, dict[str, Any]]:
-        tokenizer, length = Tokenizer(checkpoint.tokenizer), checkpoint.spec.sequence_length
+    def scores(self, candidate: Candidate) -> dict[str, dict[str, Any]]:
+        """By language."""
         rows: dict[str, dict[str, Any]] = {}
         for number, (code, texts) in enumerate(self.documents.items(), start=1):
-            self.say(f"evaluating {name}: {code} ({number} of {len(self.documents)})")
-            rows[code] = dict(evaluate(model, tokenizer, {code: texts}, sequence_length=length)[code].to_dict())
+            self.say(f"evaluating {candidate.name}: {code} ({number} of {len(self.documents)})")
+            score = evaluate(candidate.model, candidate.tokenizer, {code: texts}, sequence_length=candidate.length)
+            rows[code] = dict(score[code].to_dict())
         return rows
+
+    def sentences(self, candidate: Candidate, count: int) -> list[dict[str, str]]:
+        """What a model writes after the first words of `count` documents, of one language after the other.
+
+        The prompts are text that it was not trained on; every candidate gets the same ones.
+        """
+        written = []
+        for seed, (code, prompt) in enumerate(self._prompts(count)):
+            text = sample_text(
+                candidate.model, candidate.tokenizer, prompt, seed=seed, sequence_length=candidate.length
+            )
+            written.append({"checkpoint": candidate.name, "language": code, "prompt": prompt, "text": text})
+        return written
+
+    def _prompts(self, count: int) -> list[tuple[str, str]]:
+        longest = max(map(len, self.documents.values()))
+        prompts = [
+            (code, texts[number][:PROMPT_CHARACTERS])
+            for number in range(min(longest, count))
+            for code, texts in self.documents.items()
+            if number < len(texts)
+        ]
+        return prompts[:count]
+
+
+def candidate_of(checkpoint: Checkpoint, name: str) -> Candidate:
+    """The model of a checkpoint."""
+    model = model_from_vector(checkpoint.spec, checkpoint.state.parameters)
+    length = checkpoint.spec.sequence_length
+    return Candidate(name, model, Tokenizer(checkpoint.tokenizer), length, facts_of(checkpoint))
+
+
+def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What was measured: `parameters` is the SHA-256 of the weights, by which a release knows its own evaluation."""
+    manifest, state = checkpoint.manifest, checkpoint.state
+    return {
+        "name": manifest.manifest.name,
+        "run": manifest.digest,
+        "step": state.step,
+        "samples": state.samples,
+        "parameters": state.parameters_digest(),
+    }
+
+
+def text_facts(name: str, documents: dict[str, list[Document]]) -> dict[str, Any]:
+    """On what was measured: its name, and by language how many documents, and their digest (as in `data.stock`)."""
+    languages = {}
+    for code, texts in documents.items():
+        count = Count()
+        for document in texts:
+            count.add(document)
+        languages[code] = {"documents": count.documents, "digest": count.digest}
+    return {"name": name, "languages": languages}

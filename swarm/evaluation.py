@@ -34,6 +34,7 @@ class Score:
     bytes: int
     tokens: int
     bytes_per_token: float
+    tokens_per_byte: float  # what the tokenizer makes of this language: high where it is treated badly
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -64,6 +65,7 @@ def evaluate(
             bytes=size_bytes,
             tokens=tokens,
             bytes_per_token=size_bytes / tokens,
+            tokens_per_byte=tokens / size_bytes,
         )
     return scores
 

@@ -132,7 +132,7 @@ class Demo:
             "parameter_digests": {end["peer_id"]: end["digest"] for end in ends},
             "parameter_drift": parameter_drift([Path(end["checkpoint"]) for end in ends]),
             "identical_required": bool(ends[0]["identical_required"]),
-            "samples": evaluation["samples"],
+            "samples": [sample for sample in evaluation["samples"] if sample["checkpoint"] == str(checkpoint)],
             "wall_seconds": round(seconds, 1),
             "checkpoint": str(checkpoint),
         }
