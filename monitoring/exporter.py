@@ -163,6 +163,12 @@ class PeerExporter:
             if (direction, "averaging") not in self._counted_elsewhere:
                 self.series.add("swarm_bytes_total", count, direction=direction, purpose="averaging")
 
+    def validation(self, bits_per_byte: Mapping[str, float], step: int) -> None:
+        """This peer has measured the shared state of `step` on held-out text. By language."""
+        self.series.put("swarm_validation_step", step)
+        for language, bits in bits_per_byte.items():
+            self.series.put("swarm_validation_bpb", bits, language=language)
+
     def bytes_total(self, direction: str, purpose: str, total: float) -> None:
         """The network's own count so far. Once given for averaging, what rounds report is not added to it."""
         self._counted_elsewhere.add((direction, purpose))

@@ -154,12 +154,15 @@ class MonitorExporter:
             self.series.put(name, percentile(values, float(percent)), percentile=percent)
 
     def _languages(self, view: SwarmView) -> None:
-        losses = view.language_losses()
+        losses, measured = view.language_losses(), view.validations[-1] if view.validations else None
+        self.series.put("swarm_run_validation_step", measured.step if measured else None)
         for code, share in view.facts.planned.items():
             loss, density = losses.get(code), view.facts.tokens_per_byte.get(code)
             bits = loss / math.log(2) * density if loss is not None and density else None
             self.series.put("swarm_run_language_loss", loss, language=code)
             self.series.put("swarm_run_language_bpb", bits, language=code)
+            held_out = measured.bits_per_byte.get(code) if measured else None
+            self.series.put("swarm_run_validation_bpb", held_out, language=code)
             self.series.put("swarm_run_language_planned_ratio", share, language=code)
 
     def _problems(self, found: list[Finding]) -> None:

@@ -77,6 +77,9 @@ class Assistant(Peer):
         self.say("Averaging for others: nothing is trained on this machine.")
         return Help()
 
+    def evaluating(self) -> None:
+        """It has no model to measure."""
+
     def report(self, report: StepReport) -> None:
         self.reporter.step(report, self.work, None)
         self.reporter.figures(self.averager.figures)

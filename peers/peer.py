@@ -16,6 +16,7 @@ from peers.acquaintances import Acquaintances
 from peers.catch_up import CatchUp, RoundCatchUp
 from peers.certified import StateFetcher
 from peers.checkpoint_donor import CheckpointDonor
+from peers.checkpoints import Checkpoints
 from peers.donor import Donor
 from peers.events import Events
 from peers.farewell import farewell
@@ -28,10 +29,8 @@ from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
-from peers.wiring import averager, initial_state, starting_state, training_data, work
+from peers.wiring import averager, evaluator, initial_state, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
-from swarm.checkpoint import latest, load, save
-from swarm.errors import CheckpointError, ResourceError
 from swarm.link import Link
 from swarm.network.host import Network
 from swarm.settings import Settings
@@ -39,6 +38,7 @@ from swarm.sizing import show_seconds
 from swarm.state_file import state_to_bytes
 
 if TYPE_CHECKING:
+    from peers.evaluator import Evaluator
     from swarm.manifest import SignedManifest
 
 WAIT_SECONDS = 0.1
@@ -129,6 +129,17 @@ class Peer:
         )
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close
+        self.saving = Checkpoints(
+            self.checkpoints,
+            self.signed,
+            self.tokenizer,
+            state=self.state,
+            cursor=self.batches.cursor,
+            averager=self.averager,
+            keep=self.settings.keep_checkpoints,
+            reporter=self.reporter,
+        )
+        self.evaluator = self.evaluating()
         self.work = self.making()
         self.catch_up = self.catching_up()
         self.wait_for(wait_for)
@@ -155,6 +166,20 @@ class Peer:
         certified = self.manifest.averaging.algorithm == "round"
         asked = self.averager.asked if certified else lambda step: False  # with hivemind's it comes back by the state
         return Pausing(made, self.folder, asked=asked, leaving=self.leave.event, say=self.reporter.paused)
+
+    def evaluating(self) -> Evaluator | None:
+        """Who measures held-out text, when it is this peer's turn."""
+        made = evaluator(
+            self.signed,
+            self.tokenizer,
+            self.settings,
+            peer_id=self.network.peer_id,
+            told=self.reporter.validated,
+            say=self.say,
+            resting=lambda: bool(self.leave) or is_paused(self.folder),
+        )
+        self.resources.callback(made.close)
+        return made
 
     def catching_up(self) -> CatchUp | RoundCatchUp:
         """How this run's peers give each other the shared state: by certificate, or, with hivemind's, on trust."""
@@ -209,25 +234,11 @@ class Peer:
         """The last checkpoint, help for those who are not there yet, and the farewell."""
         finished = self.state.step >= self.last_step
         self.reporter.state("finished" if finished else "leaving")
-        path = self.last_checkpoint(finished)
+        path = self.saving.last(finished)
         if finished:
             self.linger()
         farewell(self.reporter, finished, path, self.state)
         return finished
-
-    def last_checkpoint(self, finished: bool) -> Path | None:
-        """The one of the end, read back and compared; of a peer that just leaves, the last that the disk could take."""
-        try:
-            path = self.save()
-        except ResourceError as error:
-            if finished:
-                raise
-            self.reporter.checkpoint(saved=False)
-            self.say(f"No checkpoint: {error}")
-            return latest(self.checkpoints)
-        if finished and load(path).state.digest() != self.state.digest():
-            raise CheckpointError(f"{path}: the disk does not hold what was written; run the same command again")
-        return path
 
     def linger(self) -> None:
         """Who is done stays for a moment, so that the others can still get the last round from somebody."""
@@ -263,37 +274,10 @@ class Peer:
         with self.lock:
             self.state.apply(outcome)
         require_computed(self.pin, self.state)
+        if self.evaluator is not None:
+            self.evaluator.consider(self.state, outcome.roster)
         self.acquaintances.remember(self.progress.records(), self.network.peer_id)
-        if self.state.step % self.manifest.training.checkpoint_every == 0 and self.state.step < self.last_step:
-            try:
-                self.save()
-            except ResourceError as error:
-                self.reporter.checkpoint(None)
-                self.say(f"No checkpoint: {error}")
-
-    def save(self) -> Path:
-        path = save(
-            self.checkpoints,
-            self.state,
-            manifest=self.signed,
-            tokenizer=self.tokenizer,
-            cursor=self.batches.cursor(),
-            keep=self.settings.keep_checkpoints,
-            **self.in_the_log(),
-        )
-        if self.manifest.averaging.algorithm == "round":
-            self.averager.save_residuals(path)
-        self.reporter.checkpoint(path)
-        return path
-
-    def in_the_log(self) -> dict[str, Any]:
-        """Where this state stands in the log of rounds, for its checkpoint."""
-        if self.manifest.averaging.algorithm == "hivemind":
-            return {}
-        from swarm.averaging.live.positions import position_to_bytes
-
-        position = self.averager.position()
-        return {"log_head": position.head.hex(), "extra": {"position": position_to_bytes(position).hex()}}
+        self.saving.due(self.last_step)
 
     def snapshot(self) -> tuple[int, bytes]:
         with self.lock:

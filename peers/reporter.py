@@ -20,6 +20,7 @@ from swarm.identity import friendly_name
 from swarm.sizing import show_bytes, show_seconds
 
 if TYPE_CHECKING:
+    from peers.evaluator import Validation
     from peers.events import Events
     from peers.progress import Progress
     from peers.trainer import StepReport
@@ -143,6 +144,15 @@ class Reporter:
         self.standing.checkpoint(path is not None, self.progress.values.get("step", 0), digest)
         if self.progress.values:
             self.progress.tell(**self.standing.fields())
+
+    def validated(self, found: Validation) -> None:
+        """This peer has measured held-out text. Called from the evaluator's thread."""
+        self.standing.validated(found)
+        bits = found.bits_per_byte.values()
+        mean = f"{sum(bits) / len(bits):.3f} bits per byte, mean of {len(bits)} languages"
+        values = {code: round(value, 4) for code, value in found.bits_per_byte.items()}
+        words = f"Held-out text at step {found.step:,}: {mean} (in {show_seconds(found.seconds)}, beside training)."
+        self.events("validation", words, at=found.step, bits_per_byte=values)
 
     def download(self, completed: bool) -> None:
         self.exporter.download(completed)

@@ -13,6 +13,7 @@ from monitoring.exporter import PeerExporter, missed_reason
 from swarm.averaging.averager import Averaged, Outcome
 
 if TYPE_CHECKING:
+    from peers.evaluator import Validation
     from swarm.averaging.live.figures import Figures
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
@@ -46,6 +47,15 @@ class Standing:
             self.last |= {"checkpoint_step": step, "checkpoint_time": self.clock()}
         if digest is not None:
             self.last |= {"state_digest": digest[:PREFIX], "digest_step": step}
+
+    def validated(self, found: Validation) -> None:
+        """This peer has measured the shared state on held-out text."""
+        self.exporter.validation(found.bits_per_byte, found.step)
+        self.last |= {
+            "validation_by_language": {code: min(bits, 1e4) for code, bits in found.bits_per_byte.items()},
+            "validation_step": found.step,
+            "validation_text": found.text[:PREFIX],
+        }
 
     def replaced(self) -> None:
         """The shared state was replaced by another: what was told of the one before holds no more."""

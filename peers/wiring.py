@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peers.device import choose_device, further_devices
+from peers.evaluator import Evaluator, Validation
 from peers.folders import home
 from peers.local_work import LocalWork
 from peers.overlapped_work import OverlappedWork
@@ -16,6 +17,7 @@ from peers.work import GradientWork
 from swarm.averaging.averager import Averager
 from swarm.checkpoint import Checkpoint, load, saved
 from swarm.data.batches import Batches
+from swarm.data.held_out import held_out
 from swarm.data.plan import Plan
 from swarm.data.stock import check_stock
 from swarm.data.store import open_store
@@ -124,6 +126,33 @@ def work(
         return kind(state, sums, batches, size, tell, leaving)
     inner = inner_optimizer(manifest, sums, settings, say)
     return LocalWork(manifest, state, sums, inner, batches, micro_batch=size, tell=tell, leaving=leaving)
+
+
+def evaluator(
+    signed: SignedManifest,
+    tokenizer: bytes,
+    settings: Settings,
+    *,
+    peer_id: str,
+    told: Callable[[Validation], None],
+    say: Say,
+    resting: Callable[[], object],
+) -> Evaluator:
+    """Who measures held-out text when it is this peer's turn. Validation text that cannot be read is told, and none."""
+    manifest, loaded, text = signed.manifest, load_tokenizer(tokenizer), None
+    if manifest.training.validate_every:
+        try:
+            text = held_out(
+                manifest.data,
+                settings.data,
+                loaded,
+                sequence_length=manifest.model.sequence_length,
+                sequences=manifest.training.validation_sequences,
+            )
+        except DataError as error:
+            say(f"Held-out text is not measured by this peer: {error}")
+    device = choose_device(settings.device, lambda words: None)
+    return Evaluator(signed, loaded, text, peer_id=peer_id, device=device, told=told, say=say, resting=resting)
 
 
 def inner_optimizer(manifest: Manifest, sums: GradientAccumulator, settings: Settings, say: Say) -> InnerOptimizer:

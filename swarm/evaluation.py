@@ -10,16 +10,18 @@ byte divides by the UTF-8 bytes of the text, which no tokenizer can change, so t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 
+import numpy as np
 import torch
 from transformers import BloomForCausalLM
 
-from swarm.errors import DataError
-from swarm.model.gradient import IGNORED
+from swarm.errors import DataError, RunFailedError
+from swarm.model.gradient import IGNORED, sample_losses
+from swarm.model.memory import MemoryShortError, is_out_of_memory
 from swarm.tokenizer import Tokenizer
 
 WINDOWS = 8  # computed at once
@@ -68,6 +70,36 @@ def evaluate(
             tokens_per_byte=tokens / size_bytes,
         )
     return scores
+
+
+def bits_per_byte(
+    model: BloomForCausalLM, windows: np.ndarray, token_bytes: np.ndarray, *, stop: Callable[[], bool] = bool
+) -> float | None:
+    """Over (n, s) token ids, of which s - 1 a window are predicted, one window at a time: little memory.
+
+    token_bytes: by token id, as of `Tokenizer`. None where `stop` says so. MemoryShortError; RunFailedError where it is
+    not finite.
+    """
+    nats = 0.0
+    with _evaluating(model):
+        for window in windows:
+            if stop():
+                return None
+            nats += _nats(model, torch.from_numpy(window[None]).to(model.device))
+    if not math.isfinite(nats):
+        raise RunFailedError("the model's loss is not finite: training diverged or this device computes wrongly")
+    return nats / math.log(2) / max(1, int(token_bytes[windows[:, 1:]].sum()))
+
+
+def _nats(model: BloomForCausalLM, ids: torch.Tensor) -> float:
+    """Of all predicted tokens of one window, (1, s)."""
+    try:
+        losses = sample_losses(model(input_ids=ids, use_cache=False).logits, ids)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortError("memory ran out") from None
+    return float(losses.sum()) * (ids.shape[1] - 1)
 
 
 def sample_text(

@@ -36,6 +36,7 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 UnixTime = Annotated[float, Field(ge=0, lt=2**40)]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]  # of a digest: to compare, never to trust
 Loss = Annotated[float, Field(ge=0, le=1e4)]  # nats per token
+BitsPerByte = Annotated[float, Field(ge=0, le=1e4)]
 EnergySource = Literal["gpu", "cpu", "memory", "machine"]  # measured, all but the last, which is an estimate
 Joules = Annotated[float, Field(ge=0, le=1e18)]
 Outcome = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,20}$")]  # "committed", or why a round was missed
@@ -77,6 +78,9 @@ class ProgressRecord(Strict):
     round_seconds: float | None = Field(default=None, ge=0, le=1e7)  # the last round
     round_peers: Count | None = None  # its roster
     loss_by_language: dict[Language, Loss] = Field(default_factory=dict, max_length=256)  # of the last contribution
+    validation_by_language: dict[Language, BitsPerByte] = Field(default_factory=dict, max_length=256)  # held-out text
+    validation_step: Count | None = None  # of the shared state that it is of
+    validation_text: Prefix | None = None  # digest of the text: figures on other text do not compare
     checkpoint_step: Count | None = None
     checkpoint_time: UnixTime | None = None
     checkpoint_failed: bool = False  # the last attempt to write one
@@ -89,9 +93,9 @@ class ProgressRecord(Strict):
     rejected: Count = 0  # what it refused of others
 
     def to_bytes(self) -> bytes:
-        """At most MAX_PAYLOAD_BYTES: with very many languages the losses by language are left out, then the tokens."""
+        """At most MAX_PAYLOAD_BYTES: with very many languages losses by language are left out first."""
         record = self
-        for optional in ("loss_by_language", "tokens_by_language", "addresses"):
+        for optional in ("loss_by_language", "validation_by_language", "tokens_by_language", "addresses"):
             data = canonical_bytes(record.model_dump(mode="json", exclude_defaults=True))
             if len(data) <= MAX_PAYLOAD_BYTES:
                 break

@@ -181,7 +181,10 @@ class TrainingSpec(Strict):
     global_batch: int = Field(ge=1, le=1_000_000)  # samples (sequences) in one global step
     overlap: bool = False  # mode "gradient": compute the next step meanwhile, at the parameters of the step before
     local: LocalSpec = LocalSpec()
-    validation_sequences: int = Field(default=8, ge=1, le=100_000)  # per language, in `eval` and `demo`
+    validate_every: int = Field(
+        default=50, ge=0, le=100_000
+    )  # steps between two measurements on held-out text; 0: none
+    validation_sequences: int = Field(default=8, ge=1, le=100_000)  # per language, in such a measurement
     checkpoint_every: int = Field(default=8, ge=1, le=64)  # steps; at these the swarm certifies the whole state
 
     def samples_due(self, members: int) -> int:

@@ -22,6 +22,16 @@ LEARNING = (
         (Query(most("run_language_bpb", "language"), "{{language}}"),),
     ),
     Panel(
+        "Held-out bits per byte",
+        "Of the shared model on text nobody trains on, every validate_every steps, by the peers whose turn it is.",
+        (Query(most("run_validation_bpb", "language"), "{{language}}"),),
+    ),
+    Panel(
+        "Held-out text measured at",
+        "The step of the last measurement. It stands still where no peer whose turn it was has validation text.",
+        (Query(most("run_validation_step"), "{{run}}"),),
+    ),
+    Panel(
         "Tokens per second by language",
         "Accepted from plausible reports.",
         (Query(f"swarm:run_tokens:rate5m{RUN}", "{{language}}"),),

@@ -75,6 +75,8 @@ PEER_GAUGES = rows(
     ("last_step_timestamp_seconds", "seconds", "When this peer last applied a global step (Unix time)."),
     ("loss", "nats per token", "Training loss of this peer's last contribution."),
     ("language_loss", "nats per token", "Training loss of this peer's last contribution, by language.", LANGUAGE),
+    ("validation_bpb", "bits per byte", "Of held-out text, as this peer measured it last.", LANGUAGE),
+    ("validation_step", "steps", "The step whose shared state this peer measured last on held-out text."),
     ("samples_per_second", "samples per second", "How fast this peer trains, over its last step."),
     ("data_coverage_ratio", "ratio", "Part of each language's sequences seen at least once.", LANGUAGE),
     ("state", "", "1 for the state this peer is in, 0 for the others.", {"state": STATES}),

@@ -84,6 +84,8 @@ RUN_GAUGES = rows(
         "Training loss as bits per byte of text, by language.",
         LANGUAGE,
     ),
+    ("validation_bpb", "bits per byte", "Of held-out text, median over who measured last.", LANGUAGE),
+    ("validation_step", "steps", "The step at which held-out text was measured last."),
     ("language_planned_ratio", "ratio", "Share of the tokens that the run's mixture gives each language.", LANGUAGE),
     ("peer_samples_per_second", "samples per second", "Speed of one trainer: percentiles over peers.", OVER_PEERS),
     ("memory_bytes", "bytes", "Resident memory of one peer: percentiles over peers.", OVER_PEERS),

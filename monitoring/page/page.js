@@ -86,6 +86,7 @@ function showLanguages(languages) {
     curve(svg, row.curve, 120, 26, false);
     const change = row.loss === null ? "–" : `${row.first_loss.toFixed(2)} → ${row.loss.toFixed(2)}`;
     line.append(line_name, svg, element("span", change, "number"));
+    if (row.validation !== null) line.append(element("span", `${row.validation.toFixed(2)} bits/byte held out`, "number quiet"));
     return line;
   }));
 }

@@ -37,6 +37,7 @@ def swarm_document(view: SwarmView, now: float, found: list[Finding]) -> dict[st
         "tokens_per_second": round(speed * facts.sequence_length, 1),
         "loss": {f"p{percent}": _rounded(percentile(losses, percent), 4) for percent in (10, 50, 90)},
         "curve": [[point.step, _rounded(point.loss, 4)] for point in view.curve],
+        "validation_step": view.validations[-1].step if view.validations else None,
         "problems": [problem_document(each) for each in found],
         "updated": round(view.looked, 3),
         "age_seconds": round(now - view.looked, 1) if view.looked else None,
@@ -137,12 +138,19 @@ def languages_document(view: SwarmView, now: float) -> dict[str, Any]:
     rows = []
     for code in view.facts.languages:
         curve = [[point.step, round(point.losses[code], 4)] for point in view.curve if code in point.losses]
+        held_out = [
+            [found.step, round(found.bits_per_byte[code], 4)]
+            for found in view.validations
+            if code in found.bits_per_byte
+        ]
         rows.append(
             {
                 "language": code,
                 "loss": _rounded(present.get(code), 4),
                 "first_loss": curve[0][1] if curve else None,
                 "curve": curve,
+                "validation": held_out[-1][1] if held_out else None,
+                "validation_curve": held_out,
                 "planned_share": round(view.facts.planned[code], 4),
                 "share": round(lately["tokens", code] / total, 4) if total else None,
                 "tokens": sum(known.record.tokens_by_language.get(code, 0) for known in view.live()),

@@ -21,6 +21,7 @@ class RunFacts:
     global_batch: int
     sequence_length: int
     checkpoint_every: int
+    validate_every: int = 0
     parameters: int = 0
     description: str = ""
     planned: Mapping[str, float] = field(default_factory=dict)
@@ -45,6 +46,7 @@ def facts_of(signed: SignedManifest, link: str) -> RunFacts:
         global_batch=manifest.training.global_batch,
         sequence_length=manifest.model.sequence_length,
         checkpoint_every=manifest.training.checkpoint_every,
+        validate_every=manifest.training.validate_every,
         parameters=parameters(manifest.model),
         description=manifest.description,
         planned={code: float(mixture.share(code)) for code in mixture.languages},

@@ -12,6 +12,7 @@ from monitoring.view.acquaintance import KEPT, Acquaintance, meeting
 from monitoring.view.claims import Checked, check, swarm_step
 from monitoring.view.digests import differing
 from monitoring.view.facts import RunFacts
+from monitoring.view.held_out import Measurement, newest, remember
 from monitoring.view.robust import cap_of, median
 from swarm.records import ProgressRecord
 
@@ -47,6 +48,7 @@ class SwarmView:
         self.seen_step = False  # whether a step was made while we looked
         self.finished = False
         self.curve: list[Point] = []
+        self.validations: list[Measurement] = []
         self.rounds: deque[Point] = deque(maxlen=ROUNDS)
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.gone: deque[tuple[float, str]] = deque(maxlen=1000)  # (time, peer) lost without a word
@@ -76,6 +78,9 @@ class SwarmView:
         self._meet(self.checked.records, now)
         self._miss(now)
         self._advance(now)
+        self.validations = remember(
+            self.validations, newest((known.record for known in self.trainers()), self.facts, self.step)
+        )
         for known in differing(self.trainers()):
             known.differed = now
         self.recent.append((now, self.counts - before))
@@ -207,6 +212,7 @@ class SwarmView:
             "finished": self.finished,
             "curve": [asdict(point) for point in self.curve],
             "rounds": [asdict(point) for point in self.rounds],
+            "validations": [asdict(found) for found in self.validations],
         }
 
     def restore(self, value: Mapping[str, Any]) -> None:
@@ -215,6 +221,7 @@ class SwarmView:
             return
         self.curve = [Point(**point) for point in value["curve"]]
         self.rounds.extend(Point(**point) for point in value["rounds"])
+        self.validations = [Measurement(**found) for found in value.get("validations", ())]
         self.step, self.step_time = int(value["step"]), float(value["step_time"])
         self.seen_step, self.finished = bool(value["seen_step"]), bool(value["finished"])
 

@@ -40,6 +40,7 @@ def tell(exporter: PeerExporter, step: int) -> None:
         codec_error=0.011,
         codec_cosine=0.9999,
     )
+    exporter.validation({"en": 1.9, "hi": 2.4}, step=40)
     exporter.arrival_spread(0.08)
     exporter.step(
         step,

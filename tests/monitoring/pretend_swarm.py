@@ -26,6 +26,7 @@ def facts(**changes: Any) -> RunFacts:
         "global_batch": 256,
         "sequence_length": SEQUENCE,
         "checkpoint_every": 8,
+        "validate_every": 20,
         "parameters": 33_600_000,
         "description": "A small BLOOM in six languages, trained by volunteers",
         "planned": PLANNED,
@@ -51,6 +52,9 @@ def trainer(index: int, step: int, peers: int, now: float, **changes: Any) -> Pr
             code: round(9.2 - drop * (1 - 0.1 * order) + 0.05 * math.sin(step / 3 + order), 4)
             for order, code in enumerate(PLANNED)
         },
+        "validation_by_language": {code: round(3.0 - drop / 3 + 0.05 * order, 4) for order, code in enumerate(PLANNED)},
+        "validation_step": step // 20 * 20,
+        "validation_text": "ab" * 8,
         "state": "training",
         "role": "trainer",
         "version": "0.1.0",
