@@ -11,6 +11,7 @@ from swarm.errors import CheckpointError, ResourceError
 
 if TYPE_CHECKING:
     from peers.reporter import Reporter
+    from swarm.chronicle import Chronicler
     from swarm.manifest import SignedManifest
     from swarm.state import SharedState
 
@@ -30,11 +31,13 @@ class Checkpoints:
         state: SharedState,
         cursor: Callable[[], Any],
         averager: Any,
+        chronicler: Chronicler,
         keep: int,
         reporter: Reporter,
     ) -> None:
         self.folder, self.signed, self.tokenizer, self.keep = folder, signed, tokenizer, keep
         self.state, self.cursor, self.averager, self.reporter = state, cursor, averager, reporter
+        self.chronicler = chronicler
         self.certified = signed.manifest.averaging.algorithm == "round"
 
     def due(self, last_step: int) -> None:
@@ -47,6 +50,7 @@ class Checkpoints:
 
     def save(self) -> Path:
         """ResourceError where the disk does not take it."""
+        head, place = self._in_the_log()
         path = save(
             self.folder,
             self.state,
@@ -54,7 +58,8 @@ class Checkpoints:
             tokenizer=self.tokenizer,
             cursor=self.cursor(),
             keep=self.keep,
-            **self._in_the_log(),
+            log_head=head,
+            extra={"chronicle": self.chronicler.to_dict(), **place},
         )
         if self.certified:
             self.averager.save_residuals(path)
@@ -78,11 +83,11 @@ class Checkpoints:
         self.reporter.checkpoint(None)
         self.reporter.note(f"No checkpoint: {error}")
 
-    def _in_the_log(self) -> dict[str, Any]:
-        """Where this state stands in the log of rounds."""
+    def _in_the_log(self) -> tuple[str | None, dict[str, str]]:
+        """Where this state stands in the log of rounds: its head, and the position for whoever goes on from it."""
         if not self.certified:
-            return {}
+            return None, {}
         from swarm.averaging.live.positions import position_to_bytes
 
         position = self.averager.position()
-        return {"log_head": position.head.hex(), "extra": {"position": position_to_bytes(position).hex()}}
+        return position.head.hex(), {"position": position_to_bytes(position).hex()}

@@ -31,6 +31,7 @@ from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
 from peers.wiring import averager, evaluator, initial_state, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
+from swarm.chronicle import Chronicler
 from swarm.link import Link
 from swarm.network.host import Network
 from swarm.settings import Settings
@@ -129,6 +130,7 @@ class Peer:
         )
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close
+        self.chronicler = Chronicler(checkpoint.extra.get("chronicle") if checkpoint else None, self.state.step)
         self.saving = Checkpoints(
             self.checkpoints,
             self.signed,
@@ -136,6 +138,7 @@ class Peer:
             state=self.state,
             cursor=self.batches.cursor,
             averager=self.averager,
+            chronicler=self.chronicler,
             keep=self.settings.keep_checkpoints,
             reporter=self.reporter,
         )
@@ -254,6 +257,7 @@ class Peer:
         """After each turn of the trainer's loop."""
         if self.manifest.averaging.algorithm == "round":
             self.reporter.figures(self.averager.figures)
+        self.chronicler.look(self.progress.records())
         self.reporter.step(report, self.work, self.batches)
 
     def say(self, words: str) -> None:
@@ -274,8 +278,9 @@ class Peer:
         with self.lock:
             self.state.apply(outcome)
         require_computed(self.pin, self.state)
+        self.chronicler.round(outcome)
         if self.evaluator is not None:
-            self.evaluator.consider(self.state, outcome.roster)
+            self.evaluator.consider(self.state, [member.peer_id for member in outcome.roster if member.samples])
         self.acquaintances.remember(self.progress.records(), self.network.peer_id)
         self.saving.due(self.last_step)
 

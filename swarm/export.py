@@ -1,36 +1,38 @@
-"""From a checkpoint to a folder that `AutoModelForCausalLM` and `AutoTokenizer` load, with an honest model card.
-
-The card states only what the checkpoint knows and makes no claim of quality: that is for `bloomswarm eval` to say.
-"""
+"""From a checkpoint to a folder that `AutoModelForCausalLM` and `AutoTokenizer` load, with its model card."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
 from transformers import GenerationConfig, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from swarm.checkpoint import Checkpoint, load
 from swarm.errors import ConfigError, ResourceError
-from swarm.manifest import Manifest
 from swarm.model.bloom import model_from_vector
+from swarm.model_card import model_card, read_evaluation_report
 from swarm.tokenizer import Tokenizer
 
 NAMES = {"unk_token": "<unk>", "bos_token": "<s>", "pad_token": "<pad>"}
 
 
-def export(checkpoint: Path, to: Path) -> Path:
-    """Write the folder `to`, which must not exist or be empty. CheckpointError, ConfigError, ResourceError."""
-    loaded = load(checkpoint)
+def export(checkpoint: Path, to: Path, evaluation: Path | None = None) -> Path:
+    """Write the folder `to`, which must not exist or be empty. CheckpointError, ConfigError, ResourceError.
+
+    evaluation: a file of `eval --json`, of these very weights, for the card.
+    """
     _require_free(to)
+    loaded = load(checkpoint)
+    report = read_evaluation_report(evaluation, loaded.state.parameters_digest()) if evaluation else None
+    card = model_card(loaded, report)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
         try:
-            _write(loaded, making)
+            _write(loaded, making, card)
             making.chmod(0o755)
             making.rename(to)  # onto an empty folder this succeeds
         finally:
@@ -46,7 +48,7 @@ def _require_free(to: Path) -> None:
         raise ConfigError(f"{to} exists and is not empty: nothing is overwritten; name a new folder with --to")
 
 
-def _write(checkpoint: Checkpoint, folder: Path) -> None:
+def _write(checkpoint: Checkpoint, folder: Path, card: str) -> None:
     tokenizer = transformers_tokenizer(checkpoint.tokenizer)
     model = model_from_vector(checkpoint.spec, checkpoint.state.parameters).eval()
     special = {
@@ -58,9 +60,10 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
         setattr(model.config, name, value)
     model.config.use_cache = True
     model.generation_config = GenerationConfig(do_sample=True, top_k=40, temperature=0.8, max_new_tokens=128, **special)
+    disable_progress_bar()  # of writing shards: no news for anybody, and in the way of an error's one line
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(model_card(checkpoint), encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def transformers_tokenizer(data: bytes) -> PreTrainedTokenizerFast:
@@ -74,76 +77,3 @@ def transformers_tokenizer(data: bytes) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         **({"bos_token": end, "pad_token": end} | roles),
     )
-
-
-def model_card(checkpoint: Checkpoint) -> str:
-    """README.md for a model hub: facts from the checkpoint and its manifest, intended use, limits."""
-    manifest, state = checkpoint.manifest.manifest, checkpoint.state
-    languages = sorted(manifest.data.stock)
-    tokens = state.samples * manifest.model.sequence_length
-    header = [
-        "---",
-        f"license: {json.dumps(manifest.licence.lower())}",
-        "language:",
-        *[f"- {language}" for language in languages],
-        "pipeline_tag: text-generation",
-        "library_name: transformers",
-        "tags:",
-        "- bloom",
-        "- bloomswarm",
-        "---",
-    ]
-    body = f"""
-# {manifest.name}
-
-{manifest.description or "A multilingual language model."}
-
-A BLOOM language model with {state.layout.size:,} parameters, trained by volunteers' machines together with Bloomswarm.
-
-| | |
-|---|---|
-| languages | {", ".join(languages)} |
-| architecture | BLOOM: {manifest.model.layers} layers, hidden size {manifest.model.hidden_size}, \
-{manifest.model.heads} heads, vocabulary {manifest.model.vocab_size:,} |
-| sequence length | {manifest.model.sequence_length} tokens |
-| steps | {state.step:,} of {manifest.training.steps:,} |
-| samples | {state.samples:,} sequences |
-| tokens | {tokens:,} |
-| started from | {_start(manifest)} |
-| licence | {manifest.licence} |
-| run | `{manifest.digest}` |
-| weights | `{state.parameters_digest()}` (SHA-256 of the float32 parameters) |
-
-## Training data
-
-{_data_table(manifest)}
-
-## Intended use
-
-Research on multilingual and decentralised training, and as a start for further training. It continues text; it was not
-trained to follow instructions.
-
-## Limits
-
-The model may write false, biased or offensive text, more so in languages of which it saw little. It was not evaluated
-for any use that affects people, and must not be used for decisions about them. Anyone could contribute to an open run,
-so its training is only as trustworthy as its contributors. Its quality is not stated here: measure it on your own text
-with `bloomswarm eval`, which reports bits per byte for each language.
-"""
-    return "\n".join(header) + "\n" + body
-
-
-def _start(manifest: Manifest) -> str:
-    source = manifest.model.initial_checkpoint
-    return f"{source}" if source is not None else f"random weights (seed {manifest.model.initial_seed})"
-
-
-def _data_table(manifest: Manifest) -> str:
-    stock = manifest.data.stock
-    lines = ["| language | documents | bytes of text | tokens |", "|---|---|---|---|"]
-    lines += [f"| {code} | {s.documents:,} | {s.text_bytes:,} | {s.tokens:,} |" for code, s in sorted(stock.items())]
-    sources = sorted(
-        {(source.path or "Bloomswarm's starter corpus", source.licence) for source in manifest.data.sources}
-    )
-    lines += ["", "Sources: " + "; ".join(f"{name} (licence: {licence})" for name, licence in sources) + "."]
-    return "\n".join(lines)
