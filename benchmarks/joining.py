@@ -1,10 +1,10 @@
 """`python -m benchmarks.joining`: how long a newcomer takes to contribute, and how fast it gets the run's state.
 
-A seed and four peers of a 30M-parameter run train on this machine as processes of their own, through the command
-line; their computing is replayed (`benchmarks/paced.py`), so that the cores are free for what is measured. A fifth
-joins: from the start of its process to its first committed contribution. Then, without a swarm: a whole state of the
-same size from one donor, checked and in memory, beside the bytes alone on one of the transport's streams; and from
-one and three donors whose upload is capped.
+A seed and four peers of a 30M-parameter run train on this machine as processes of their own, through the command line;
+their computing is replayed (`benchmarks/paced.py`): what samples take is recorded here a moment before, and then waited
+for, so that the cores are free for what is measured. A fifth joins: from the start of its process to its first
+committed contribution. Then, without a swarm: a whole state of the same size from one donor, checked and in memory,
+beside the bytes alone on one of the transport's streams; and from one and three donors whose upload is capped.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import argparse
 import itertools
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -46,7 +48,6 @@ span_size = 262144
 """
 VALUES = 30_528_000  # about; for the share of memory that model, state and vector account for
 LOOPBACK = ["--listen", "/ip4/127.0.0.1/tcp/0", "--log-format", "json"]
-SAMPLE_SECONDS = "0.41,0.39,0.43,0.40,0.44"  # a sample of 128 tokens on one core of the machine of docs/benchmarks.md
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -76,11 +77,12 @@ def _join(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     started = [Followed("seed", ["seed", str(folder / "run"), *LOOPBACK], folder / "seed.log")]
     try:
         link = str(started[0].wait_for("seeding", 120, lambda: False)["link"])
-        peers = [_peer(folder, link, number, options.peers) for number in range(options.peers)]
+        seconds = _recorded(folder / "run")
+        peers = [_peer(folder, link, number, seconds, options.peers) for number in range(options.peers)]
         started += peers
         _until(lambda: all(len(peer.steps) >= options.rounds for peer in peers), 400, peers)
         began = time.time()
-        joiner = _peer(folder, link, options.peers, 1)
+        joiner = _peer(folder, link, options.peers, seconds, 1)
         started.append(joiner)
         _until(lambda: "joined" in joiner.latest, 60, [joiner])
         process = psutil.Process(joiner.process.pid)
@@ -95,6 +97,7 @@ def _join(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             "round_seconds": round(median(b - a for a, b in itertools.pairwise(times)), 2),
             "extra_memory_mb": round((peak(process.pid) - before - vectors * VALUES) / 1e6),
             "step_joined_at": first["step"],
+            "sample_seconds": round(median(map(float, seconds.split(","))), 3),
         }
     finally:
         end_all([one.process for one in started], 10)
@@ -107,8 +110,14 @@ def _tell(folder: Path, began: float) -> None:
         print(f"{event['time'] - began:8.1f} s  {event['words'][:120]}")
 
 
-def _peer(folder: Path, link: str, number: int, wait_for: int) -> Followed:
-    arguments = [SAMPLE_SECONDS, "join", link, "--yes", "--dir", str(folder / f"peer-{number}"), "--threads", "1"]
+def _recorded(run: Path) -> str:
+    """Seconds of single samples on one core of this machine, comma-separated."""
+    command = [sys.executable, "-m", "benchmarks.paced", "record", str(run)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _peer(folder: Path, link: str, number: int, seconds: str, wait_for: int) -> Followed:
+    arguments = [seconds, "join", link, "--yes", "--dir", str(folder / f"peer-{number}"), "--threads", "1"]
     arguments += ["--cache", str(folder / "cache"), "--wait-for", str(wait_for), *LOOPBACK]
     return Followed(f"peer-{number}", arguments, folder / f"peer-{number}.log", "benchmarks.paced")
 

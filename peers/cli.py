@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": ("peers.demo", "Train a whole swarm on this machine and show the result."),
     "create": ("peers.create", "Create a run: keys, tokenizer, signed manifest."),
     "seed": ("peers.seed", "Serve a run to newcomers and print its join link."),
+    "sign": ("peers.sign", "Vouch for a checkpoint as the run's owner or anchor."),
     "join": ("peers.join", "Train with a run, given its link."),
     "assist": ("peers.assist", "Average for a run's peers, without training."),
     "eval": ("peers.evaluate", "Loss and bits per byte of a checkpoint, per language."),

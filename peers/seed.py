@@ -35,12 +35,14 @@ EVERYWHERE = ("/ip4/0.0.0.0/tcp/0",)
     "seed",
     epilog="Examples:\n\n  bloomswarm seed my-run --listen /ip4/0.0.0.0/tcp/31337\n\n"
     "  bloomswarm seed my-run --peer 'bloomswarm:...'   (a further seed, elsewhere)\n\n"
-    "  bloomswarm seed my-run --link",
+    "  bloomswarm seed my-run --from my-peer/checkpoints/step-00000040   (a run that everybody has left goes on there)"
+    "\n\n  bloomswarm seed my-run --link",
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--listen", multiple=True, help="Multiaddress to listen on  [default: every interface, a free port]")
 @click.option("--announce", multiple=True, help="Multiaddress to put into the link, if others see another one.")
 @click.option("--peer", multiple=True, help="To be a further seed: the run's link, or the address of a peer of it.")
+@click.option("--from", "checkpoint", type=click.Path(path_type=Path), help="Start a dead run again from this state.")
 @click.option("--link", "only_link", is_flag=True, help="Print the link again and end; the seed goes on.")
 @click.option("--log-format", type=click.Choice(["plain", "json"]), default="plain", show_default=True)
 def command(
@@ -48,6 +50,7 @@ def command(
     listen: tuple[str, ...],
     announce: tuple[str, ...],
     peer: tuple[str, ...],
+    checkpoint: Path | None,
     only_link: bool,
     log_format: str,
 ) -> None:
@@ -58,13 +61,22 @@ def command(
     if only_link:
         click.echo(RunFolder(run).link())
         return
-    raise SystemExit(serve(run, listen, announce, peer, Events(log_format, run)))
+    raise SystemExit(serve(run, listen, announce, peer, Events(log_format, run), checkpoint=checkpoint))
 
 
-def serve(run: Path, listen: tuple[str, ...], announce: tuple[str, ...], peers: tuple[str, ...], events: Events) -> int:
-    """Until told to leave. Returns the exit code."""
+def serve(
+    run: Path,
+    listen: tuple[str, ...],
+    announce: tuple[str, ...],
+    peers: tuple[str, ...],
+    events: Events,
+    *,
+    checkpoint: Path | None = None,
+) -> int:
+    """Until told to leave. Returns the exit code. checkpoint: of a dead run, to start it again from."""
     from peers.arrival import offer
     from peers.lifecycle import Leave
+    from peers.restart import Restart, offer_states
     from peers.run_folder import RunFolder
     from swarm.identity import Identity
     from swarm.network.host import Network
@@ -72,6 +84,7 @@ def serve(run: Path, listen: tuple[str, ...], announce: tuple[str, ...], peers: 
     folder = RunFolder(run)
     signed = folder.manifest()
     events.about(run=signed.digest[:16], step=0, round=0)
+    restart = Restart(run, signed, checkpoint) if checkpoint is not None else None
     identity = Identity.load_or_create(run / "seed.pem")
     doors = given_doors(peers, signed.digest)
     with Leave() as leave, identity.lock():
@@ -86,6 +99,9 @@ def serve(run: Path, listen: tuple[str, ...], announce: tuple[str, ...], peers: 
         )
         with closing(opened(make, listen, folder)) as network:
             offer(network, signed, folder.tokenizer(), folder.weights())
+            if restart is not None:
+                events("restart", restart.begin(network))
+            offer_states(network, signed.manifest, run)
             Seed(network, signed, folder, events).watch(leave)
         if leave.reason is not None:
             raise NetworkError(f"{leave.reason}; start the seed again, its link stays the same with --listen")

@@ -41,6 +41,8 @@ from swarm.tokenizer import load as load_tokenizer
 if TYPE_CHECKING:
     import torch
 
+    from swarm.endorsement import Endorsement
+
 MICRO_BATCH_TOKENS = {"cpu": 512, "mps": 2048, "cuda": 16_384}  # at once: more is no faster, and holds rounds up
 MEMORY_SHARE = 0.5  # of what is free: optimizer, rounds and other programs want some, too
 Say = Callable[[str], None]
@@ -201,11 +203,13 @@ def averager(
     *,
     folder: Path,
     checkpoint: Checkpoint | None,
+    endorsed: Endorsement | None = None,
     upload_mbit: float | None = None,
 ) -> Averager:
     """What the manifest's `averaging.algorithm` names. progress: the records of all that take part.
 
-    folder: this peer's. checkpoint: the one that `state` comes from. upload_mbit: of its line; spans are shared by it.
+    folder: this peer's. checkpoint: the one that `state` comes from. endorsed: a state to begin from, if that one is
+    older. upload_mbit: of its line; spans are shared by it.
     """
     if manifest.averaging.algorithm == "hivemind":
         from swarm.averaging.hivemind import HivemindAverager
@@ -218,6 +222,8 @@ def averager(
     if checkpoint is not None:
         position = position_from_bytes(bytes.fromhex(str(checkpoint.extra.get("position", ""))))
         start = Start(position, folder / "log", checkpoint.path)
+    if endorsed is not None and endorsed.step > state.step:
+        start = Start(endorsed.at(), folder / "log", root=bytes.fromhex(endorsed.root))
     return RoundAverager(
         network,
         manifest,

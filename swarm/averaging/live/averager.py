@@ -26,6 +26,7 @@ from swarm.averaging.live.positions import CertifiedState, certified_states
 from swarm.averaging.live.residuals import load_residuals, save_residuals
 from swarm.averaging.live.revival import replay
 from swarm.averaging.live.terms import Digests, Root, terms_of
+from swarm.averaging.round import events
 from swarm.averaging.round.certificate import Position, genesis
 from swarm.averaging.round.context import Crypto, Self
 from swarm.averaging.round.log import Log
@@ -40,18 +41,21 @@ from swarm.network.host import Network
 LOOK_SECONDS = 0.5
 NOTE_SECONDS = 0.02  # between two notes that say the same: a trainer that only waits asks often
 CLOSE_SECONDS = 5.0
+LOG_SECONDS = 4.0  # for word of the log after an endorsed state, before that state itself is fetched
 
 
 @dataclass(frozen=True)
 class Start:
     """Where this peer's state is in the log: genesis, or as a checkpoint has it, with the checkpoint's residuals.
 
-    folder: for the log, the history of means, and proofs; None keeps them in memory (tests).
+    folder: for the log, the history of means, and proofs; None keeps them in memory (tests). root: of the state there,
+    where it is believed (`swarm.endorsement`) and not held yet: it, or a later one, is fetched first.
     """
 
     position: Position
     folder: Path | None = None
     residuals: Path | None = None
+    root: bytes | None = None
 
     @staticmethod
     def genesis(manifest: Manifest, folder: Path | None = None) -> Start:
@@ -98,6 +102,8 @@ class RoundAverager:
         self.driver = Driver(core, self.terms, caller, start.folder, self._deliver)
         self._position, self._members = start.position, tuple(seat.peer for seat in start.position.electorate)
         self._settled = start.position.head  # the round whose outcome the residuals follow
+        self._endorsed = CertifiedState(start.position.head, start.position.round, start.root) if start.root else None
+        self._lacks_state = start.root is not None
         self._closed = False
         self._bytes = self._traffic()
         self._noted: tuple[int, int, float] = (-1, 0, 0.0)  # step, samples, when
@@ -110,6 +116,9 @@ class RoundAverager:
         streams, driver = self.network.streams, self.driver
         driver.begin(streams)
         replayed = replay(driver)
+        if self._lacks_state:
+            driver.feed(events.Restored(b""))  # the state is nowhere on this log: it must be fetched
+            driver.grown_at = driver.loop.time() + LOG_SECONDS
         control, bulk = self.terms.control_bytes, self.terms.bulk_bytes
         await streams.receive("round-control", driver.inbound.control, limit_bytes=control, purpose=PURPOSE)
         await streams.receive("round-bulk", driver.inbound.bulk, limit_bytes=bulk, purpose=PURPOSE)
@@ -136,7 +145,7 @@ class RoundAverager:
         `contribution.vector` is read until this returns. NonFiniteError, naming the tensor, where it cannot be sent.
         """
         began = time.perf_counter()
-        if step < self._position.round:
+        if step < self._position.round and not self._lacks_state:
             return Missed(step, f"this peer has the outcome of round {self._position.round} already", behind=True)
         while True:
             delivery = self._next(step, contribution)
@@ -180,11 +189,13 @@ class RoundAverager:
         return self._position.head.hex()
 
     def wanted(self) -> list[CertifiedState]:
-        """Whole states that a quorum has certified, newest first: what a peer that is behind may put in place."""
+        """Whole states that a quorum has certified, newest first, then the endorsed one: what may be put in place."""
         return self.network.run(self._wanted(), CLOSE_SECONDS)
 
     async def _wanted(self) -> list[CertifiedState]:
-        return list(certified_states(self.driver.core.log, self.terms))
+        log = self.driver.core.log
+        endorsed = self._endorsed
+        return [*certified_states(log, self.terms), *([endorsed] if endorsed and endorsed.head in log.index else [])]
 
     def restored(self, head: bytes) -> bool:
         """The shared state now is the one at this head. False, and nothing happens, if the log does not hold it."""
@@ -192,6 +203,7 @@ class RoundAverager:
         if position is None:
             return False
         self._position, self._members = position, tuple(seat.peer for seat in position.electorate)
+        self._lacks_state = False
         while not self.outbox.empty():
             delivery = self.outbox.get()
             if isinstance(delivery, Certified):

@@ -58,7 +58,7 @@ class Driver:
         self.untaken = 0  # outcomes handed over whose means are still needed here
         self.part_times: tuple[bytes, float, float] = (b"", 0.0, 0.0)
         self.queue: deque[events.Event] = deque()
-        self.feeding = False
+        self.feeding = self.closed = False
         self.timer: asyncio.TimerHandle | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -84,6 +84,7 @@ class Driver:
         self.turning.cancel()
         self.feed(events.Leave())
         await self.links.flush(1.0)
+        self.closed = True  # what still comes in finds no thread to work for it any more
         await self.links.close()
         if self.timer is not None:
             self.timer.cancel()
@@ -137,7 +138,7 @@ class Driver:
     def feed(self, event: events.Event) -> None:
         """Give an event to the core and do what it asks; what that leads to comes after it."""
         self.queue.append(event)
-        if self.feeding:
+        if self.feeding or self.closed:
             return
         self.feeding = True
         try:
@@ -246,15 +247,17 @@ class Driver:
 
     def _run(self, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
         """Do `work` after all arithmetic before it, and go on with its result in the loop."""
-        self._watch(self.arithmetic.submit(work), then)
+        if not self.closed:
+            self._watch(self.arithmetic.submit(work), then)
 
     def _run_off(self, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
         """Do `work` in another thread, in no order."""
-        self._watch(self.executor.submit(work), then)
+        if not self.closed:
+            self._watch(self.executor.submit(work), then)
 
     def _watch(self, future: Future[Any], then: Callable[[Any], None] | None) -> None:
         def done(future: Future[Any]) -> None:
-            if future.cancelled():
+            if future.cancelled() or self.closed:
                 return
             if (error := future.exception()) is not None:
                 logger.error("work for the averaging round failed", exc_info=error)
@@ -265,8 +268,9 @@ class Driver:
 
     def offer(self, offer: Offer) -> None:
         """The trainer waits for the round of this step."""
-        self.offered = offer
-        self._encode()
+        if not self.closed:
+            self.offered = offer
+            self._encode()
 
     def _encode(self) -> None:
         asked, offer, tip = self.asked, self.offered, self.core.log.tip

@@ -44,6 +44,7 @@ class Inbound:
         self.feed, self.heard, self.expecting = feed, heard, expecting
         self.turns = asyncio.Semaphore(CHECKS)
         self.tasks: set[asyncio.Task[None]] = set()
+        self.closed = False
 
     async def control(self, sender: str, message: bytearray) -> None:
         """A message of the round, or a tally."""
@@ -65,6 +66,9 @@ class Inbound:
             self.counts[opened] += 1
             return
         await self.turns.acquire()
+        if self.closed:  # this peer is leaving: nobody is there to check it
+            self.turns.release()
+            return
         task = asyncio.ensure_future(self._check(sender, *opened))
         self.tasks.add(task)
         task.add_done_callback(self._checked)
@@ -117,5 +121,6 @@ class Inbound:
             )
 
     def close(self) -> None:
+        self.closed = True
         for task in list(self.tasks):
             task.cancel()

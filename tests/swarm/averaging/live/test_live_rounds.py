@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import numpy as np
 import pytest
 
+from swarm.averaging import codec
+from swarm.averaging.averager import Contribution
+from swarm.averaging.live.delivery import Offer
+from swarm.averaging.live.links import HEAD
+from swarm.averaging.round import events
+from swarm.averaging.round.messages import Ballot, Header, Mean, seal
 from tests.swarm.averaging.live.trainees import Trainee, manifest, wait_until
 from tests.swarm.network.conftest import Join, join  # noqa: F401
 
 pytestmark = pytest.mark.real
 
 
-def test_four_peers_train_and_stay_identical(join: Join) -> None:  # noqa: F811
+def test_four_peers_train_and_stay_identical(join: Join, caplog: pytest.LogCaptureFixture) -> None:  # noqa: F811
     run = manifest()
     alive: dict = {}
     networks = [join(run=run.digest)]
@@ -35,3 +44,18 @@ def test_four_peers_train_and_stay_identical(join: Join) -> None:  # noqa: F811
     finally:
         for peer in peers:
             peer.close()
+    networks[0].run(too_late(peers[0]), 5)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"], caplog.text
+
+
+async def too_late(peer: Trainee) -> None:
+    """What may still come in when a peer has closed: an event, a payload to check, work that another thread gave."""
+    driver = peer.averager.driver
+    driver.feed(events.Tick())
+    driver.taken([bytes(32)])
+    driver.offer(Offer(peer.state.step, Contribution(np.zeros(1, np.float32), 1.0, 1), bytes))
+    frame = codec.encode(driver.terms.codec, np.ones(driver.terms.values(0), np.float32))
+    at = Header(driver.terms.run, bytes(32), 1, bytes(32), Ballot(0, "a", 1), "a", 1)
+    body = seal(Mean(at, 0, hashlib.sha256(frame).digest()), lambda body: b"").wire
+    await driver.inbound.bulk("a", bytearray(HEAD.pack(len(body)) + body + frame))
+    assert not driver.inbound.tasks
