@@ -22,7 +22,7 @@ SLOW_SHARE = 0.01  # of the swarm's work: below it, the machine helps more in an
 
 
 class Pace:
-    """others_per_second: what the swarm does without us."""
+    """others_per_second: what the swarm does without us. It also tells what a swarm of such peers would be."""
 
     name = "compute"
 
@@ -35,24 +35,31 @@ class Pace:
     ) -> None:
         self.manifest, self.settings, self.others = manifest, settings, others_per_second
         self.measure = measure or samples_per_second
-        self.own: float | None = None
 
     def look(self) -> Finding:
+        from peers.outlook import PEERS, outlook
         from swarm.errors import SwarmError
         from swarm.model.memory import MemoryShortError
+        from swarm.sizing import show_bytes, show_seconds
 
+        fix = "close other programs, or help without training: bloomswarm assist LINK"
         try:
-            own = self.own = self.measure(self.manifest, self.settings)
+            here = outlook(self.manifest, self.settings, self.measure)
         except (SwarmError, MemoryShortError) as error:
-            fix = "close other programs, or help without training: bloomswarm assist LINK"
             return fail(self.name, f"one micro-batch of this model cannot be computed here: {error}", fix)
+        own, seconds, moved = here.samples_per_second, here.step_seconds, here.bytes_per_hour
+        if own is None or seconds is None or moved is None:
+            needs = f"{show_bytes(here.memory_bytes)} of memory, {show_bytes(here.free_bytes)} are free"
+            return fail(self.name, f"one micro-batch of this model takes {needs}", fix)
         share = own / (own + self.others)
         words = f"{own:.1f} samples/s ({own * self.manifest.model.sequence_length:,.0f} tokens/s)"
         words += f", {100 * share:.0f} % of the swarm" if self.others else ""
+        words += f"; {PEERS} such peers: {show_seconds(seconds)} a step, {show_bytes(round(moved))} an hour each way"
+        values = {"samples_per_second": own, "share": share, "step_seconds": seconds, "bytes_per_hour": moved}
         if share < SLOW_SHARE:
             fix = "join with a GPU (--device cuda); or average for others: bloomswarm assist LINK"
-            return warn(self.name, words, fix, samples_per_second=own, share=share)
-        return ok(self.name, words, samples_per_second=own, share=share)
+            return warn(self.name, words, fix, **values)
+        return ok(self.name, words, **values)
 
 
 def samples_per_second(manifest: RunConfig, settings: Settings) -> float:

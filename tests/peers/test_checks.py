@@ -14,12 +14,14 @@ from peers.checks.machine import Device, Disk, Memory, OpenFiles
 from peers.checks.pace import Pace
 from peers.checks.run import Clock, Line
 from peers.checks.software import Packages, PythonVersion, Shadows
+from peers.outlook import exchanged
 from peers.prospects import Prospects, prospects
 from swarm.errors import ResourceError
 from swarm.model.memory import MemoryShortError
 from swarm.network.sounding import Way
 from swarm.records import ProgressRecord
 from swarm.settings import Settings
+from swarm.sizing import show_seconds
 from tests.swarm.averaging.live.trainees import manifest
 
 GB = 10**9
@@ -170,6 +172,11 @@ def test_the_model_is_computed_for_real_and_too_little_memory_is_told() -> None:
     finding = Pace(manifest(), Settings(device="cpu"), others_per_second=0.0).look()
     assert finding.verdict == "ok", finding
     assert finding.values["samples_per_second"] > 1
+    assert f"{show_seconds(finding.values['step_seconds'])} a step" in finding.words
+    assert "an hour each way" in finding.words
+    two, wanted = Pace(manifest(), Settings(), 0.0, lambda *_: 2.0).look(), manifest().training.samples_due(4)
+    assert two.values["step_seconds"] == wanted / 8, "four peers of 2 samples/s"
+    assert two.values["bytes_per_hour"] == exchanged(manifest()) * 3600 / (wanted / 8)
 
     def short(*_: object) -> float:
         raise MemoryShortError("Memory ran out")

@@ -13,42 +13,24 @@ import pytest
 
 from swarm.identity import Identity
 from swarm.link import Link, parse
+from tests.peers.real_swarm import make_run
 from tests.peers.swarm_demo import wait_until
 from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
-CONFIG = """
-name = "doctored"
-[model]
-vocab_size = 300
-hidden_size = 32
-layers = 1
-heads = 2
-sequence_length = 32
-[[data.sources]]
-kind = "starter"
-languages = ["en", "fr"]
-[training]
-steps = 4
-global_batch = 4
-[optimizer]
-warmup_steps = 1
-"""
 
 
 @pytest.fixture(scope="module")
 def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
     """Of a run that one seed serves."""
     folder = tmp_path_factory.mktemp("seed")
-    (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
-    made = run("create", str(folder / "run.toml"), "--dir", str(folder / "run"))
-    assert made.returncode == 0, made.stderr
-    command = [sys.executable, "-P", "-m", "peers", "seed", str(folder / "run"), "--listen", "/ip4/127.0.0.1/tcp/0"]
+    served = make_run(folder, steps=4, batch=4)
+    command = [sys.executable, "-P", "-m", "peers", "seed", str(served), "--listen", "/ip4/127.0.0.1/tcp/0"]
     with (folder / "log").open("wb") as log:
         seed = subprocess.Popen(command, stdout=log)
     try:
-        wait_until((folder / "run" / "link").is_file, 60, "the seed prints its link")
-        yield parse((folder / "run" / "link").read_text(encoding="utf-8"))
+        wait_until((served / "link").is_file, 60, "the seed prints its link")
+        yield parse((served / "link").read_text(encoding="utf-8"))
     finally:
         seed.send_signal(signal.SIGINT)
         assert seed.wait(20) == 0
@@ -69,6 +51,7 @@ def test_a_machine_that_can_join_is_told_what_to_expect(link: Link, tmp_path: Pa
     for name in ("seeds", "manifest", "clock", "line", "reachable", "compute"):
         assert found[name]["verdict"] == "ok", found[name]
     assert "of this network only" in str(found["reachable"]["words"])
+    assert "4 such peers: " in str(found["compute"]["words"])
     assert not (tmp_path / "peer").exists(), "nothing is joined and nothing is written"
 
 
