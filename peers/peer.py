@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +18,14 @@ from peers.certified import StateFetcher
 from peers.checkpoint_donor import CheckpointDonor
 from peers.checkpoints import Checkpoints
 from peers.donor import Donor
-from peers.endorsements import Endorsements
+from peers.endorsements import endorsed_state
 from peers.events import Events
 from peers.farewell import farewell
 from peers.known import require_known
 from peers.lifecycle import Leave
 from peers.pausing import Pausing, is_paused
 from peers.pin import require_computed
-from peers.progress import Progress
+from peers.progress import Progress, enough
 from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
@@ -34,7 +33,6 @@ from peers.trainer import StepReport, Trainer
 from peers.wiring import averager, evaluator, initial_state, starting_state, training_data, work
 from swarm.averaging.averager import Averaged
 from swarm.chronicle import Chronicler
-from swarm.identity import friendly_name
 from swarm.link import Link
 from swarm.network.host import Network
 from swarm.settings import Settings
@@ -43,9 +41,7 @@ from swarm.state_file import state_to_bytes
 
 if TYPE_CHECKING:
     from peers.evaluator import Evaluator
-    from swarm.endorsement import Endorsement
     from swarm.manifest import SignedManifest
-    from swarm.records import ProgressRecord
 
 WAIT_SECONDS = 0.1
 RETRY_SECONDS = 1.0
@@ -131,7 +127,7 @@ class Peer:
             self.progress.members,
             folder=self.folder,
             checkpoint=checkpoint,
-            endorsed=self.endorsed(),
+            endorsed=endorsed_state(self.folder, self.manifest, self.network, self.progress.records(), self.say),
             upload_mbit=self.settings.upload_mbit,
         )
         self.resources.callback(self.averager.close)
@@ -160,18 +156,6 @@ class Peer:
         self.say(f"Reading the run's text in {len(self.manifest.data.stock)} languages ...")
         with passing() as show:
             return training_data(self.manifest, self.tokenizer, self.settings, self.network.peer_id, show)
-
-    def endorsed(self) -> Endorsement | None:
-        """The newest state that the owner or an anchor vouches for, as far as the others know; passed on from now."""
-        if self.manifest.averaging.algorithm != "round":
-            return None
-        known = Endorsements(self.folder, self.manifest)
-        doors = [door.rpartition("/p2p/")[2] for door in self.network.initial_peers]
-        found = known.ask(self.network, list(dict.fromkeys([*doors, *self.progress.records()])))
-        known.serve(self.network)
-        if found is not None and found.step > self.state.step:
-            self.say(f"{friendly_name(found.signer)} vouches for the state of step {found.step}: beginning there.")
-        return found
 
     def making(self) -> Any:
         """What makes this peer's contributions."""
@@ -303,9 +287,3 @@ class Peer:
     def snapshot(self) -> tuple[int, bytes]:
         with self.lock:
             return self.state.step, state_to_bytes(self.state)
-
-
-def enough(live: Mapping[str, ProgressRecord], peers: int, step: int) -> bool:
-    """Are so many of them ready to train, or is one further than `step`? Who still reads text is not ready."""
-    ready = sum(record.state != "assembling" for record in live.values())
-    return ready >= peers or any(record.step > step for record in live.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from swarm import __version__
@@ -134,3 +134,9 @@ def is_twin(record: ProgressRecord | None, started: float) -> bool:
     if record is None or record.started is None or record.clock is None:
         return False
     return record.started < started < record.clock
+
+
+def enough(live: Mapping[str, ProgressRecord], peers: int, step: int) -> bool:
+    """Are so many of them ready to train, or is one further than `step`? Who still reads text is not ready."""
+    ready = sum(record.state != "assembling" for record in live.values())
+    return ready >= peers or any(record.step > step for record in live.values())
