@@ -181,7 +181,9 @@ class LonePeer:
         identity, digest = Identity.generate(), self.manifest.digest
         network = self.resources.enter_context(Network(identity, digest, listen=("/ip4/127.0.0.1/tcp/0",)))
         self.state = SharedState.initial(self.manifest, starting_vector(self.manifest.model))
-        rounds = averager(self.manifest, network, self.state, dict, folder=self.text.folder, checkpoint=None)
+        rounds = averager(
+            self.manifest, network, self.state, dict, folder=self.text.folder, checkpoint=None, settings=Settings()
+        )
         self.resources.callback(rounds.close)
         batches = self.text.batches(network.peer_id, self.manifest.training.global_batch)
         training = work(

@@ -25,6 +25,7 @@ COMMANDS = {
     "assist": ("peers.assist", "Average for a run's peers, without training."),
     "eval": ("peers.evaluate", "Loss and bits per byte of a checkpoint, per language."),
     "export": ("peers.export", "Turn a checkpoint into a transformers folder."),
+    "replay": ("peers.replay", "Compute a peer's contribution again, and compare."),
     "monitor": ("peers.monitor", "Watch a run: health page, metrics, JSON."),
     "status": ("peers.status", "One line: what is happening, and what to do about it."),
     "pause": ("peers.pause", "Let this machine's peers compute nothing for a while."),

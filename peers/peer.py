@@ -128,7 +128,7 @@ class Peer:
             folder=self.folder,
             checkpoint=checkpoint,
             endorsed=endorsed_state(self.folder, self.manifest, self.network, self.progress.records(), self.say),
-            upload_mbit=self.settings.upload_mbit,
+            settings=self.settings,
         )
         self.resources.callback(self.averager.close)
         self.leave.on_leave = self.averager.close

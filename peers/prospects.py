@@ -155,8 +155,9 @@ def memory_needed(manifest: Manifest) -> int:
 
 
 def disk_needed(manifest: Manifest) -> int:
-    """Bytes: the checkpoints that are kept, one more while it is written, and the text as tokens."""
+    """Bytes: the checkpoints that are kept, another while it is written, what was given at them, the text as tokens."""
     from swarm.state_file import file_size
 
     tokens = sum(held.tokens for held in manifest.data.stock.values())
-    return (KEPT_CHECKPOINTS + 1) * file_size(manifest) + TOKEN_BYTES * tokens
+    given = KEPT_CHECKPOINTS * sizing(manifest).bytes_per_exchange if manifest.training.mode == "gradient" else 0
+    return (KEPT_CHECKPOINTS + 1) * file_size(manifest) + given + TOKEN_BYTES * tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from swarm.endorsement import Endorsement
 
 MICRO_BATCH_TOKENS = {"cpu": 512, "mps": 2048, "cuda": 16_384}  # at once: more is no faster, and holds rounds up
+SENT = "contributions"  # folder of what this peer gave, beside its checkpoints
 MEMORY_SHARE = 0.5  # of what is free: optimizer, rounds and other programs want some, too
 Say = Callable[[str], None]
 
@@ -204,18 +206,19 @@ def averager(
     folder: Path,
     checkpoint: Checkpoint | None,
     endorsed: Endorsement | None = None,
-    upload_mbit: float | None = None,
+    settings: Settings,
 ) -> Averager:
     """What the manifest's `averaging.algorithm` names. progress: the records of all that take part.
 
     folder: this peer's. checkpoint: the one that `state` comes from. endorsed: a state to begin from, if that one is
-    older. upload_mbit: of its line; spans are shared by it.
+    older.
     """
     if manifest.averaging.algorithm == "hivemind":
         from swarm.averaging.hivemind import HivemindAverager
 
         return HivemindAverager(network, manifest, state.layout.size, progress=progress)
     from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+    from swarm.averaging.live.kept import Keeper
     from swarm.averaging.live.positions import position_from_bytes
 
     start = Start.genesis(manifest, folder / "log")
@@ -224,6 +227,10 @@ def averager(
         start = Start(position, folder / "log", checkpoint.path)
     if endorsed is not None and endorsed.step > state.step:
         start = Start(endorsed.at(), folder / "log", root=bytes.fromhex(endorsed.root))
+    if manifest.training.mode == "gradient":  # in mode "local" nobody could compute it again
+        start = replace(
+            start, keeper=Keeper(folder / SENT, manifest.training.checkpoint_every, settings.keep_checkpoints)
+        )
     return RoundAverager(
         network,
         manifest,
@@ -231,5 +238,5 @@ def averager(
         span_digests=state.span_digests,
         root=state.root,
         start=start,
-        surroundings=Surroundings(progress, bandwidth=1e6 * (upload_mbit or 0.0)),
+        surroundings=Surroundings(progress, bandwidth=1e6 * (settings.upload_mbit or 0.0)),
     )

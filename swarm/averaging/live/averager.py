@@ -21,6 +21,7 @@ from swarm.averaging.live.caller import Alive, Caller
 from swarm.averaging.live.delivery import Behind, Broken, Certified, Delivery, Offer
 from swarm.averaging.live.driver import Driver
 from swarm.averaging.live.figures import Figures
+from swarm.averaging.live.kept import Keeper
 from swarm.averaging.live.links import PURPOSE
 from swarm.averaging.live.positions import CertifiedState, certified_states
 from swarm.averaging.live.residuals import load_residuals, save_residuals
@@ -49,13 +50,15 @@ class Start:
     """Where this peer's state is in the log: genesis, or as a checkpoint has it, with the checkpoint's residuals.
 
     folder: for the log, the history of means, and proofs; None keeps them in memory (tests). root: of the state there,
-    where it is believed (`swarm.endorsement`) and not held yet: it, or a later one, is fetched first.
+    where it is believed (`swarm.endorsement`) and not held yet: it, or a later one, is fetched first. keeper: of what
+    this peer gives.
     """
 
     position: Position
     folder: Path | None = None
     residuals: Path | None = None
     root: bytes | None = None
+    keeper: Keeper | None = None
 
     @staticmethod
     def genesis(manifest: Manifest, folder: Path | None = None) -> Start:
@@ -100,6 +103,7 @@ class RoundAverager:
         caller = Caller(network.peer_id, manifest.training, surroundings.alive, surroundings.wait_for)
         self.outbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self.driver = Driver(core, self.terms, caller, start.folder, self._deliver)
+        self.driver.keeper = start.keeper
         self._position, self._members = start.position, tuple(seat.peer for seat in start.position.electorate)
         self._settled = start.position.head  # the round whose outcome the residuals follow
         self._endorsed = CertifiedState(start.position.head, start.position.round, start.root) if start.root else None

@@ -22,6 +22,7 @@ from swarm.averaging.live.delivery import Behind, Broken, Certified, Delivery, O
 from swarm.averaging.live.figures import Figures
 from swarm.averaging.live.inbound import MESSAGE, TALLY, Inbound
 from swarm.averaging.live.journal import Journal
+from swarm.averaging.live.kept import Keeper
 from swarm.averaging.live.links import Bytes, Links, Opener
 from swarm.averaging.live.store import Frame, Store
 from swarm.averaging.live.tally import Told
@@ -49,6 +50,7 @@ class Driver:
         self.arithmetic = Arithmetic(terms, self.parts, self.means)
         self.executor = ThreadPoolExecutor(2, "frames")
         self.figures = Figures()
+        self.keeper: Keeper | None = None  # of this peer's own contributions
         self.asked: events.Encode | None = None
         self.offered: Offer | None = None
         self.given: tuple[bytes, Given] | None = None
@@ -292,6 +294,8 @@ class Driver:
         except Exception as error:  # a value that is not finite, or our bug: the trainer is told, the others go on
             return events.Contribute(base, state=state.result()), None, [], error
         told = events.Contribute(base, given.digests, given.norms, float(gift.weight), gift.samples, state.result())
+        if self.keeper is not None:
+            self.executor.submit(self.keeper, base, offer.step, gift, frames)
         return told, given, frames, None
 
     def _contribute(self, result: Encoding) -> None:

@@ -40,25 +40,9 @@ class Journal:
     def _scan(self) -> None:
         assert self.file is not None
         self.file.seek(0)
-        for commit, size in self._read_all():
+        for commit, size in read_all(self.file):
             self._note(commit.outcome.head, size)
         self.file.truncate(self.ends[-1])
-
-    def _read_all(self) -> Iterator[tuple[Commit, int]]:
-        """Commits from the start of the file to the first that is damaged or does not follow."""
-        assert self.file is not None
-        before: bytes | None = None
-        while len(head := self.file.read(LENGTH.size)) == LENGTH.size:
-            (size,) = LENGTH.unpack(head)
-            data = self.file.read(size) if size <= MAX_BYTES else b""
-            try:
-                message = parse(data).message if len(data) == size else None
-            except MessageError:
-                return
-            if not isinstance(message, Commit) or before not in (None, message.outcome.base):
-                return
-            before = message.outcome.head
-            yield message, LENGTH.size + size
 
     def follow(self, log: Log) -> None:
         """Make the file hold what `log` holds: append new commits, and first cut off those of a lineage it has left."""
@@ -133,6 +117,22 @@ class Journal:
         if self.file is not None:
             self.file.close()
             self.file = None
+
+
+def read_all(file: BinaryIO) -> Iterator[tuple[Commit, int]]:
+    """Commits, with the bytes each takes, from here to the first that is damaged or does not follow."""
+    before: bytes | None = None
+    while len(head := file.read(LENGTH.size)) == LENGTH.size:
+        (size,) = LENGTH.unpack(head)
+        data = file.read(size) if size <= MAX_BYTES else b""
+        try:
+            message = parse(data).message if len(data) == size else None
+        except MessageError:
+            return
+        if not isinstance(message, Commit) or before not in (None, message.outcome.base):
+            return
+        before = message.outcome.head
+        yield message, LENGTH.size + size
 
 
 def _nothing(data: bytes) -> bytes:
