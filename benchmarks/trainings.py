@@ -42,7 +42,8 @@ BATCH = SHARE * PEERS
 class Variant:
     """inner_steps: of mode "local"; 0 is mode "gradient", with a round at every step.
 
-    rate: peak of the inner learning rate over that of the baseline. outer: what differs from `OuterSpec`.
+    rate: peak of the inner learning rate over that of the baseline. beta2: of the inner AdamW, where it is not the
+    baseline's. outer: what differs from `OuterSpec`.
     overlap: inner steps that each peer takes while a round is under way. late: in mode "gradient" a contribution is
     computed while the round before is under way, so it belongs to the parameters of the step before.
     newcomers: peers that have just joined, in every round: their inner moments are empty.
@@ -52,6 +53,7 @@ class Variant:
     inner_steps: int = 0
     codec: str = "int8-block@1"
     rate: float = 1.0
+    beta2: float | None = None
     outer: Mapping[str, float] = field(default_factory=dict)
     overlap: int = 0
     late: bool = False
@@ -152,6 +154,7 @@ def _manifest(training: Training, variant: Variant) -> Manifest:
         local["outer"] = value["training"]["local"]["outer"] | dict(variant.outer)
         value["training"] |= {"mode": "local", "steps": training.total // variant.inner_steps, "local": local}
         value["optimizer"]["learning_rate"] *= variant.rate
+        value["optimizer"]["beta2"] = variant.beta2 or value["optimizer"]["beta2"]
     return Manifest.model_validate_json(json.dumps(value))
 
 

@@ -155,10 +155,14 @@ class OptimizerSpec(Strict):
 
 
 class OuterSpec(Strict):
-    """The outer optimizer of mode "local": Nesterov momentum on the averaged pseudo-gradient (DiLoCo)."""
+    """The outer optimizer of mode "local": Nesterov momentum on the averaged pseudo-gradient (DiLoCo).
+
+    DiLoCo's momentum is 0.9, for some 500 rounds. With the tens of rounds of a small run half of that is better
+    (measured, docs/decisions.md): the momentum must have time to grow, and to be used up before the end.
+    """
 
     learning_rate: float = Field(default=0.7, gt=0, le=10)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    momentum: float = Field(default=0.5, ge=0, lt=1)
     clip_norm: float = Field(default=1e6, gt=0, le=1e6)
     final_fraction: float = Field(default=1.0, ge=0, le=1)  # outer rate at the last step over the first, linear
 
