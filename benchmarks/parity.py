@@ -108,7 +108,10 @@ def _train(folder: Path, data: Path | None, variant: str, validation: int) -> di
     run = RunFolder(folder / "run")
     manifest, tokenizer = run.manifest().manifest, load(run.tokenizer())
     store = open_store(manifest.data, tokenizer, 128, root=data, cache=folder / "cache")
-    batches = [Batches(store, Plan(manifest.data, manifest.training.global_batch), peer) for peer in PEERS]
+    batches = [
+        Batches(store, Plan(manifest.data, manifest.training.global_batch, manifest.training.steps), peer)
+        for peer in PEERS
+    ]
     state = SharedState.initial(manifest, starting_vector(manifest.model))
     model = model_from_vector(manifest.model, state.parameters)
     gradients = GradientAccumulator(model, state.layout)

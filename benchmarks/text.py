@@ -69,7 +69,7 @@ class Text:
         from swarm.data.batches import Batches
         from swarm.data.plan import Plan
 
-        return Batches(self.store, Plan(self.manifest.data, batch), peer)
+        return Batches(self.store, Plan(self.manifest.data, batch, self.manifest.training.steps), peer)
 
     @cached_property
     def loss(self) -> Callable[[BloomForCausalLM], tuple[float, dict[str, float]]]:

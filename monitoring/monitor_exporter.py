@@ -156,7 +156,9 @@ class MonitorExporter:
     def _languages(self, view: SwarmView) -> None:
         losses, measured = view.language_losses(), view.validations[-1] if view.validations else None
         self.series.put("swarm_run_validation_step", measured.step if measured else None)
+        epochs = view.facts.epochs(view.step, len(view.trainers()))
         for code, share in view.facts.planned.items():
+            self.series.put("swarm_run_language_epochs", epochs.get(code), language=code)
             loss, density = losses.get(code), view.facts.tokens_per_byte.get(code)
             bits = loss / math.log(2) * density if loss is not None and density else None
             self.series.put("swarm_run_language_loss", loss, language=code)

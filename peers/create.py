@@ -113,6 +113,7 @@ def create(config: RunConfig, base: Path, folder: Path, say: Callable[[str], Non
 def fill(config: RunConfig, base: Path, folder: Path, say: Callable[[str], None]) -> Manifest:
     """Tokenizer, stock of the data, initial weights, key and manifest, in that order: each needs the ones before."""
     from peers.run_folder import RunFolder
+    from swarm.data.mixture import mixture_of
     from swarm.data.sources import texts_by_language
     from swarm.data.stock import take_stock
     from swarm.identity import Identity
@@ -139,6 +140,7 @@ def fill(config: RunConfig, base: Path, folder: Path, say: Callable[[str], None]
         initial_digest=initial_digest,
         stock=stock,
     )
+    mixture_of(manifest.data, manifest.training.steps * manifest.training.global_batch)  # text enough for the run?
     shutil.rmtree(folder / "cache", ignore_errors=True)
     RunFolder(folder).write(SignedManifest.sign(manifest, owner).to_json(), data)
     return manifest

@@ -64,7 +64,7 @@ def training_data(manifest: Manifest, tokenizer: bytes, settings: Settings, peer
         progress=say,
     )
     check_stock(store.stock, manifest.data.stock)
-    return Batches(store, Plan(manifest.data, manifest.training.global_batch), peer_id)
+    return Batches(store, Plan(manifest.data, manifest.training.global_batch, manifest.training.steps), peer_id)
 
 
 def starting_state(folder: Path, signed: SignedManifest, say: Say) -> tuple[SharedState, Checkpoint | None]:

@@ -139,9 +139,23 @@ def _data(manifest: Manifest) -> str:
     lines = ["| language | documents | bytes of text | tokens |", "|---|---|---|---|"]
     for code, held in sorted(manifest.data.stock.items()):
         lines.append(f"| {code} | {held.documents:,} | {held.text_bytes:,} | {held.tokens:,} |")
-    lines += ["", "| source | languages | revision | licence |", "|---|---|---|---|"]
+    lines += [
+        "",
+        f"Sampling: {_sampling(manifest)}.",
+        "",
+        "| source | languages | revision | licence |",
+        "|---|---|---|---|",
+    ]
     lines += [_source(source) for source in manifest.data.sources]
     return "\n".join(lines)
+
+
+def _sampling(manifest: Manifest) -> str:
+    data = manifest.data
+    how = (
+        "UniMax" if data.sampling == "unimax" else f"share of a language as its bytes to the power {data.temperature:g}"
+    )
+    return how + (f", no text more than {data.max_repeats:g} times" if data.max_repeats is not None else "")
 
 
 def _source(source: SourceSpec) -> str:

@@ -123,9 +123,17 @@ class LanguageStock(Strict):
 
 class DataSpec(Strict):
     sources: tuple[SourceSpec, ...] = Field(min_length=1, max_length=512)
+    sampling: Literal["temperature", "unimax"] = "temperature"  # unimax: all alike, as far as max_repeats lets them
     temperature: float = Field(default=0.7, gt=0, le=1)  # share of a language ~ bytes ** temperature
+    max_repeats: float | None = Field(default=None, gt=0, le=1e6)  # of a language's text over the run; None: no cap
     stock: dict[Language, LanguageStock] = Field(default_factory=dict, max_length=256)  # filled by `create`
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _unimax_has_its_cap(self) -> DataSpec:
+        if self.sampling == "unimax" and self.max_repeats is None:
+            raise ValueError('sampling = "unimax" needs max_repeats, how often text may be read over the run; use 4')
+        return self
 
     @model_validator(mode="after")
     def _no_source_twice(self) -> DataSpec:

@@ -53,6 +53,11 @@ LEARNING = (
         steps=((0, RED), (0.2, AMBER), (0.7, GREEN)),
     ),
     Panel(
+        "Epochs by language",
+        "How often a language's text has been read, by the plan. Over 4 it is worn out: data.max_repeats caps it.",
+        (Query(most("run_language_epochs", "language"), "{{language}}"),),
+    ),
+    Panel(
         "Speed",
         "What the trainers report together, and what rounds accepted. A wide gap is work thrown away.",
         (

@@ -134,7 +134,7 @@ def languages_document(view: SwarmView, now: float) -> dict[str, Any]:
     """`/api/v1/languages`: how each improves, and whether it gets its share."""
     lately = view.lately(now)
     total = sum(count for key, count in lately.items() if key[0] == "tokens")
-    present = view.language_losses()
+    present, epochs = view.language_losses(), view.facts.epochs(view.step, len(view.trainers()))
     rows = []
     for code in view.facts.languages:
         curve = [[point.step, round(point.losses[code], 4)] for point in view.curve if code in point.losses]
@@ -151,6 +151,7 @@ def languages_document(view: SwarmView, now: float) -> dict[str, Any]:
                 "curve": curve,
                 "validation": held_out[-1][1] if held_out else None,
                 "validation_curve": held_out,
+                "epochs": _rounded(epochs.get(code), 3),
                 "planned_share": round(view.facts.planned[code], 4),
                 "share": round(lately["tokens", code] / total, 4) if total else None,
                 "tokens": sum(known.record.tokens_by_language.get(code, 0) for known in view.live()),

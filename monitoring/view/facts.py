@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RunFacts:
     """planned: share of the tokens that the mixture gives each language. tokens_per_byte: of its text, by language.
-    link: what a newcomer pastes."""
+    sequences: samples in its text. inner_samples: of one peer in a round of mode "local". link: what a newcomer pastes.
+    """
 
     name: str
     digest: str
@@ -25,6 +26,8 @@ class RunFacts:
     parameters: int = 0
     description: str = ""
     planned: Mapping[str, float] = field(default_factory=dict)
+    sequences: Mapping[str, int] = field(default_factory=dict)
+    inner_samples: int | None = None
     tokens_per_byte: Mapping[str, float] = field(default_factory=dict)
     link: str = ""
 
@@ -32,13 +35,23 @@ class RunFacts:
     def languages(self) -> tuple[str, ...]:
         return tuple(sorted(self.planned))
 
+    def epochs(self, step: int, trainers: int) -> dict[str, float]:
+        """How often each language's text has been read by the plan; in mode "local" if always so many trained."""
+        samples = step * (self.inner_samples * max(1, trainers) if self.inner_samples else self.global_batch)
+        return {
+            code: samples * share / self.sequences[code]
+            for code, share in self.planned.items()
+            if code in self.sequences
+        }
+
 
 def facts_of(signed: SignedManifest, link: str) -> RunFacts:
     from swarm.data.mixture import mixture_of
     from swarm.sizing import parameters
 
     manifest = signed.manifest
-    mixture = mixture_of(manifest.data)
+    training = manifest.training
+    mixture = mixture_of(manifest.data, training.steps * training.global_batch)
     return RunFacts(
         name=manifest.name,
         digest=signed.digest,
@@ -51,5 +64,7 @@ def facts_of(signed: SignedManifest, link: str) -> RunFacts:
         description=manifest.description,
         planned={code: float(mixture.share(code)) for code in mixture.languages},
         tokens_per_byte={code: stock.tokens / stock.text_bytes for code, stock in manifest.data.stock.items()},
+        sequences={code: stock.sequences for code, stock in manifest.data.stock.items()},
+        inner_samples=training.local.inner_steps * training.local.inner_batch if training.mode == "local" else None,
         link=link,
     )

@@ -1,9 +1,13 @@
 """The mixture of languages: how often each is drawn, and which language the k-th draw is.
 
 A language's share is proportional to weight * bytes ** temperature (temperature 1: as the text is; towards 0: all
-alike; the sampling of mBERT and XLM-R, Conneau et al. 2020, section 3.1). Draws follow one repeated block of 2**14
-places in which every language stands as evenly spaced as it can, so that any few steps already hold the mixture and
-the k-th draw is a table look-up. A language has at least one place a block, however small it is.
+alike; the sampling of mBERT and XLM-R, Conneau et al. 2020, section 3.1), or, with `sampling = "unimax"`, to its weight
+alone (UniMax, Chung et al. 2023, section 3). Either way no language's text is read more than `max_repeats` times over
+the run: what is over goes to the others by the same rule, so small languages are not worn out.
+
+Draws follow one repeated block of 2**14 places in which every language stands as evenly spaced as it can, so that any
+few steps already hold the mixture and the k-th draw is a table look-up. A language has at least one place a block,
+however small it is.
 
 Shares come from `decimal` (its exp and ln are correctly rounded on every machine, unlike libm's pow) and are then
 whole numbers of places.
@@ -51,10 +55,44 @@ class Mixture:
         return Fraction(self._counts[self.languages.index(language)], self.block)
 
 
-def mixture_of(data: DataSpec, block: int = BLOCK) -> Mixture:
-    """The mixture of a resolved manifest's data (`stock` filled)."""
+def mixture_of(data: DataSpec, samples: int | None = None, block: int = BLOCK) -> Mixture:
+    """The mixture of a resolved manifest's data (`stock` filled).
+
+    samples: that the whole run draws; only `max_repeats` asks for it. ConfigError where the text is too little.
+    A place in the block is the least that a language can get, so a cap may be exceeded by up to 1 / `block` of the run.
+    """
     assert data.stock, "the mixture needs the stock of every language"
-    return Mixture(apportion({code: _pull(data, code) for code in data.stock}, block))
+    pulls = {code: _pull(data, code) for code in data.stock}
+    if data.max_repeats is not None:
+        assert samples is not None, "a cap on repeats needs the run's length"
+        pulls = capped(pulls, _caps(data, data.max_repeats, samples), samples)
+    return Mixture(apportion(pulls, block))
+
+
+def capped(pulls: Mapping[str, Fraction], caps: Mapping[str, Fraction], samples: int) -> dict[str, Fraction]:
+    """Draws of each language: `samples` in proportion to `pulls`, none above its cap, all of them given out.
+
+    The caps must hold them: sum(caps) >= samples.
+    """
+    draws: dict[str, Fraction] = {}
+    while True:
+        free = {code: pull for code, pull in pulls.items() if code not in draws}
+        left, total = samples - sum(draws.values()), sum(free.values())
+        over = [code for code, pull in free.items() if left * pull > caps[code] * total]
+        if not over:
+            return draws | {code: left * pull / total for code, pull in free.items()}
+        draws |= {code: caps[code] for code in over}
+
+
+def _caps(data: DataSpec, repeats: float, samples: int) -> dict[str, Fraction]:
+    caps = {code: Fraction(repeats) * stock.sequences for code, stock in data.stock.items()}
+    if (most := sum(caps.values())) < samples:
+        held = sum(stock.sequences for stock in data.stock.values())
+        raise ConfigError(
+            f"data.max_repeats {repeats:g}: the text is {held:,} samples, so at most {int(most):,} may be read, "
+            f"and the run reads {samples:,}; add text, lower training.steps, or allow {-(-samples // held)} repeats"
+        )
+    return caps
 
 
 def weight_of(data: DataSpec, language: str) -> float:
@@ -85,7 +123,9 @@ def apportion(pulls: Mapping[str, Fraction], block: int) -> dict[str, int]:
 
 
 def _pull(data: DataSpec, language: str) -> Fraction:
-    """weight * bytes ** temperature to 50 digits."""
+    """weight * bytes ** temperature to 50 digits; for UniMax the weight."""
+    if data.sampling == "unimax":
+        return Fraction(weight_of(data, language))
     with localcontext(EXACT):
         size = Decimal(data.stock[language].text_bytes)
         return Fraction((Decimal(data.temperature) * size.ln()).exp()) * Fraction(weight_of(data, language))

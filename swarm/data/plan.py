@@ -51,14 +51,17 @@ class SampleRef:
 class Plan:
     """(step, slot) -> sample, and (roster, peer, step) -> slots. Every peer of a run computes the same."""
 
-    def __init__(self, data: DataSpec, global_batch: int) -> None:
-        """data: of a resolved manifest (stock filled). global_batch: samples in one step of the swarm."""
+    def __init__(self, data: DataSpec, global_batch: int, steps: int | None = None) -> None:
+        """data: of a resolved manifest (stock filled). global_batch: samples in one step of the swarm.
+
+        steps: of the run; needed where the data caps repeats. ConfigError where the text is too little for it.
+        """
         self.sequences = {language: stock.sequences for language, stock in data.stock.items()}
         self.global_batch = global_batch
         self.slots = LANES * global_batch
         self.reserved = self.slots - global_batch  # the first slot of the newcomers' lane
         self._seed = data.seed
-        self.mixture = mixture_of(data)
+        self.mixture = mixture_of(data, None if steps is None else steps * global_batch)
         self._shuffle = lru_cache(maxsize=1024)(self._new_shuffle)
 
     def sample(self, step: int, slot: int) -> SampleRef | None:

@@ -30,6 +30,7 @@ def facts(**changes: Any) -> RunFacts:
         "parameters": 33_600_000,
         "description": "A small BLOOM in six languages, trained by volunteers",
         "planned": PLANNED,
+        "sequences": dict.fromkeys(PLANNED, 1000),
         "tokens_per_byte": dict.fromkeys(PLANNED, 0.3),
         "link": f"bloomswarm:{DIGEST}?peer=/ip4/203.0.113.7/tcp/31337/p2p/{Identity.generate().peer_id}",
     }
