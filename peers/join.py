@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Where the run's text is on this machine, if it is local."
 )
+@click.option("--private", is_flag=True, default=None, help="--data is your own text: it never leaves your disk.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where tokenised text is kept  [~/.bloomswarm/cache]")
 @click.option("--steps", type=int, help="Leave after this many steps  [default: stay to the end]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, mps  [default: auto]")
@@ -57,17 +59,23 @@ def command(link: str, yes: bool, settings: Path | None, wait_for: int, no_metri
     chosen = load_settings(settings, metrics=False if no_metrics else None, **flags)
     from peers.stay import run_peer
 
-    raise SystemExit(run_peer(parsed, chosen, agree=accept if yes else ask, wait_for=wait_for))
+    raise SystemExit(
+        run_peer(parsed, chosen, agree=accept if yes else partial(ask, private=chosen.private), wait_for=wait_for)
+    )
 
 
 def accept(signed: SignedManifest, network: Network, link: Link) -> None:
     """--yes: nobody is asked."""
 
 
-def ask(signed: SignedManifest, network: Network, link: Link) -> None:
+def ask(signed: SignedManifest, network: Network, link: Link, private: bool = False) -> None:
     """Show what the run is and takes, and ask; ConfigError when the answer is no or nobody can answer."""
     click.echo(describe(signed))
     click.echo("\n".join(expected(signed, network, link)))
+    if private:
+        from peers.private import told
+
+        click.echo("\n".join(told(signed.manifest)))
     if not click.get_text_stream("stdin").isatty():
         raise ConfigError("nobody is here to agree (no terminal): read the above and add --yes")
     if not click.confirm("Join?", default=True):

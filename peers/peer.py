@@ -30,7 +30,7 @@ from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
-from peers.wiring import averager, evaluator, initial_state, starting_state, training_data, work
+from peers.wiring import averager, evaluator, initial_state, reading, starting_state, work
 from swarm.averaging.averager import Averaged
 from swarm.chronicle import Chronicler
 from swarm.link import Link
@@ -153,9 +153,17 @@ class Peer:
 
     def text(self) -> Any:
         """What this peer reads, and where it is in it."""
-        self.say(f"Reading the run's text in {len(self.manifest.data.stock)} languages ...")
+        whose = "this peer's own text" if self.settings.private else "the run's text"
+        self.say(f"Reading {whose} in up to {len(self.manifest.data.stock)} languages ...")
         with passing() as show:
-            return training_data(self.manifest, self.tokenizer, self.settings, self.network.peer_id, show)
+            return reading(
+                self.manifest,
+                self.tokenizer,
+                self.settings,
+                peer_id=self.network.peer_id,
+                folder=self.folder,
+                say=show,
+            )
 
     def making(self) -> Any:
         """What makes this peer's contributions."""

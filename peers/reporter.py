@@ -201,7 +201,7 @@ class Reporter:
             "apply": report.apply_seconds,
         }
         self.exporter.step(report.step, work.loss, report.samples, text=text_of(work), seconds=seconds)
-        if batches is not None:
+        if batches is not None and batches.coverage is not None:
             self.exporter.coverage(
                 {code: batches.coverage.fraction(code) for code in self.manifest.data.stock}, batches.coverage.overlap
             )
@@ -262,16 +262,20 @@ class Reporter:
             self.exporter.bytes_total(direction, purpose, size)
 
     def _tell(self, report: StepReport, work: GradientWork, seconds: float) -> None:
+        private = self.settings.private
         self.progress.tell(
             step=report.step,
             samples=0,
             total_samples=self.samples,
-            loss=min(work.loss, 1e4) if work.loss is not None else None,
+            loss=min(work.loss, 1e4) if work.loss is not None and not private else None,
             samples_per_second=report.samples / seconds if seconds > 0 else 0.0,
             tokens_by_language=dict(self.tokens),
             loss_by_language={
-                code: min(read.loss, 1e4) for code, read in text_of(work).items() if read.loss is not None
+                code: min(read.loss, 1e4)
+                for code, read in text_of(work).items()
+                if read.loss is not None and not private
             },
+            private=private,
             **self.standing.fields(),
         )
 

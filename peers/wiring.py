@@ -12,6 +12,7 @@ from peers.evaluator import Evaluator, Validation
 from peers.folders import home
 from peers.local_work import LocalWork
 from peers.overlapped_work import OverlappedWork
+from peers.private import CACHE, PrivateWork, require_allowed
 from peers.replicas import Replicas
 from peers.run_folder import RunFolder
 from peers.work import GradientWork
@@ -20,6 +21,7 @@ from swarm.checkpoint import Checkpoint, load, saved
 from swarm.data.batches import Batches
 from swarm.data.held_out import held_out
 from swarm.data.plan import Plan
+from swarm.data.private import PrivateBatches, private_batches
 from swarm.data.stock import check_stock
 from swarm.data.store import open_store
 from swarm.durable import remove_stale
@@ -48,6 +50,24 @@ MICRO_BATCH_TOKENS = {"cpu": 512, "mps": 2048, "cuda": 16_384}  # at once: more 
 SENT = "contributions"  # folder of what this peer gave, beside its checkpoints
 MEMORY_SHARE = 0.5  # of what is free: optimizer, rounds and other programs want some, too
 Say = Callable[[str], None]
+
+
+def reading(
+    manifest: Manifest, tokenizer: bytes, settings: Settings, *, peer_id: str, folder: Path, say: Say
+) -> Batches | PrivateBatches:
+    """What this peer trains on: the run's text by the plan, or private text of its own. folder: the peer's."""
+    if not settings.private:
+        return training_data(manifest, tokenizer, settings, peer_id, say)
+    require_allowed(manifest)
+    assert settings.data is not None
+    return private_batches(
+        manifest.data,
+        load_tokenizer(tokenizer),
+        manifest.model.sequence_length,
+        folder=settings.data,
+        cache=folder / CACHE,
+        progress=say,
+    )
 
 
 def training_data(manifest: Manifest, tokenizer: bytes, settings: Settings, peer_id: str, say: Say) -> Batches:
@@ -121,8 +141,22 @@ def work(
     tell: Callable[[int], None],
     leaving: Callable[[], object],
     say: Say,
+) -> GradientWork | LocalWork | PrivateWork:
+    """What the manifest's `training.mode` names; with private text it weighs less."""
+    made = _work(manifest, state, batches, settings, tell=tell, leaving=leaving, say=say)
+    return PrivateWork(made, manifest) if settings.private else made
+
+
+def _work(
+    manifest: Manifest,
+    state: SharedState,
+    batches: Batches,
+    settings: Settings,
+    *,
+    tell: Callable[[int], None],
+    leaving: Callable[[], object],
+    say: Say,
 ) -> GradientWork | LocalWork:
-    """What the manifest's `training.mode` names."""
     sums = accumulator(manifest, state, settings, say)
     size = micro_batch(manifest, settings, say, device=sums.device, devices=sums.devices)
     if manifest.training.mode == "gradient":
@@ -144,7 +178,7 @@ def evaluator(
 ) -> Evaluator:
     """Who measures held-out text when it is this peer's turn. Validation text that cannot be read is told, and none."""
     manifest, loaded, text = signed.manifest, load_tokenizer(tokenizer), None
-    if manifest.training.validate_every:
+    if manifest.training.validate_every and not settings.private:  # its --data is no text of the run's
         try:
             text = held_out(
                 manifest.data,
@@ -227,7 +261,7 @@ def averager(
         start = Start(position, folder / "log", checkpoint.path)
     if endorsed is not None and endorsed.step > state.step:
         start = Start(endorsed.at(), folder / "log", root=bytes.fromhex(endorsed.root))
-    if manifest.training.mode == "gradient":  # in mode "local" nobody could compute it again
+    if manifest.training.mode == "gradient" and not settings.private:  # else nobody could compute it again
         start = replace(
             start, keeper=Keeper(folder / SENT, manifest.training.checkpoint_every, settings.keep_checkpoints)
         )

@@ -91,6 +91,7 @@ class ProgressRecord(Strict):
     energy_joules: dict[EnergySource, Joules] = Field(default_factory=dict)
     carbon_grams: float = Field(default=0.0, ge=0, le=1e18)  # at the grid intensity that it set
     rejected: Count = 0  # what it refused of others
+    private: bool = False  # trains on text of its own, which nobody else has
 
     def to_bytes(self) -> bytes:
         """At most MAX_PAYLOAD_BYTES: with very many languages losses by language are left out first."""

@@ -232,6 +232,7 @@ class AveragingSpec(Strict):
 class JoinSpec(Strict):
     policy: Literal["open"] = "open"
     anchors: tuple[Name, ...] = Field(default=(), max_length=64)  # peer ids whose signature pins a checkpoint
+    private_share: float = Field(default=0.1, ge=0, le=1)  # of a batch: the most that a peer with private text weighs
 
 
 class RunConfig(Strict):

@@ -105,6 +105,7 @@ def peer_row(known: Acquaintance, now: float, problems: list[str], claims: list[
         "samples_per_second": round(record.samples_per_second, 2),
         "total_samples": record.total_samples,
         "version": record.version,
+        "private": record.private,
         "seen_seconds_ago": round(now - known.last_seen, 1),
         "problems": problems,
         "implausible": claims,

