@@ -66,9 +66,10 @@ class Watch:
         with self.lock:
             self.view.observe(records, self.clock(), rejected, unread)
 
-    def failed(self) -> None:
+    def unanswered(self) -> None:
+        """No door that the monitor knows answered."""
         with self.lock:
-            self.view.failed(self.clock())
+            self.view.unanswered(self.clock())
 
     def read(self, make: Callable[[SwarmView, float, list[Finding]], Any]) -> Any:
         """What `make` says of the view, now, under the lock."""

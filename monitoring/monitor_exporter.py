@@ -17,8 +17,10 @@ from monitoring.problems import SLUGS
 from monitoring.series import Series, exposition
 from monitoring.server import Request, Response, Route
 from monitoring.view.digests import differing_peers
-from monitoring.view.findings import STALE_SECONDS, Finding
-from monitoring.view.robust import capped_sum, percentile
+from monitoring.view.findings import Finding
+from monitoring.view.lineages import lineages
+from monitoring.view.robust import percentile
+from monitoring.view.starving import starved_languages
 from monitoring.view.swarm import SwarmView
 from swarm import __version__
 
@@ -69,8 +71,8 @@ class MonitorExporter:
         self._counters(view)
         self._peers(view, now)
         self._progress(view, now)
-        self._percentile_rows(view)
-        self._languages(view)
+        self._percentile_rows(view, now)
+        self._languages(view, now)
         self._problems(found)
         self._self(view, now)
 
@@ -119,7 +121,7 @@ class MonitorExporter:
         series.put("swarm_run_behind_peers", sum(known.behind_since is not None for known in trainers))
         series.put("swarm_run_differing_peers", differing)
         series.put("swarm_run_digest_agreement_ratio", 1 - differing / digested if digested else None)
-        series.put("swarm_run_lineages", len({k.record.lineage for k in trainers if k.record.lineage}) or None)
+        series.put("swarm_run_lineages", len(set(lineages(view).values())) or None)
         series.put("swarm_run_directory_records", len(view.checked.records))
         series.put("swarm_monitor_known_peers", len(view.known))
 
@@ -133,17 +135,17 @@ class MonitorExporter:
         left = None if interval is None else max(0.0, interval - (now - view.step_time))
         put("swarm_run_next_step_eta_seconds", 0.0 if view.finished else left)
         put("swarm_run_end_eta_seconds", view.remaining(now))
-        speed = capped_sum([known.record.samples_per_second for known in view.trainers()])
+        speed = view.speed(now)
         put("swarm_run_samples_per_second", speed)
-        put("swarm_run_tokens_per_second", speed * view.facts.sequence_length)
+        put("swarm_run_tokens_per_second", None if speed is None else speed * view.facts.sequence_length)
         saved = [k.record.checkpoint_time for k in view.live() if k.record.checkpoint_time]
         put("swarm_run_checkpoint_timestamp_seconds", max((t for t in saved if t <= now + 60), default=None))
 
-    def _percentile_rows(self, view: SwarmView) -> None:
+    def _percentile_rows(self, view: SwarmView, now: float) -> None:
         trainers = [known.record for known in view.trainers()]
         live = view.live()
         self._percentiles("swarm_run_loss", [record.loss for record in trainers if record.loss is not None])
-        self._percentiles("swarm_run_peer_samples_per_second", [record.samples_per_second for record in trainers])
+        self._percentiles("swarm_run_peer_samples_per_second", [] if view.stale(now) else view.speeds(now))
         self._percentiles(
             "swarm_run_memory_bytes", [float(k.record.memory_bytes) for k in live if k.record.memory_bytes]
         )
@@ -153,8 +155,9 @@ class MonitorExporter:
         for percent in PERCENTILES:
             self.series.put(name, percentile(values, float(percent)), percentile=percent)
 
-    def _languages(self, view: SwarmView) -> None:
-        losses, measured = view.language_losses(), view.validations[-1] if view.validations else None
+    def _languages(self, view: SwarmView, now: float) -> None:
+        losses, starved = view.language_losses(), starved_languages(view, now)
+        measured = view.validations[-1] if view.validations else None
         self.series.put("swarm_run_validation_step", measured.step if measured else None)
         epochs = view.facts.epochs(view.step, len(view.trainers()))
         for code, share in view.facts.planned.items():
@@ -166,6 +169,7 @@ class MonitorExporter:
             held_out = measured.bits_per_byte.get(code) if measured else None
             self.series.put("swarm_run_validation_bpb", held_out, language=code)
             self.series.put("swarm_run_language_planned_ratio", share, language=code)
+            self.series.put("swarm_run_language_starved", float(code in starved), language=code)
 
     def _problems(self, found: list[Finding]) -> None:
         concerned = {finding.problem.slug: len(finding.peers) for finding in found}
@@ -175,7 +179,7 @@ class MonitorExporter:
 
     def _self(self, view: SwarmView, now: float) -> None:
         reading = self.machine.read()
-        self.series.put("swarm_monitor_up", float(bool(view.looked) and now - view.looked < STALE_SECONDS))
+        self.series.put("swarm_monitor_up", float(bool(view.looked) and not view.stale(now)))
         self.series.put("swarm_monitor_refresh_timestamp_seconds", view.looked or None)
         self.series.put("swarm_monitor_memory_bytes", reading.memory_bytes)
         self.series.total("swarm_monitor_cpu_seconds_total", reading.cpu_seconds)

@@ -104,6 +104,7 @@ async def _ask(host: object, address: str) -> dict:
     from libp2p.peer.peerinfo import info_from_p2p_addr
 
     info = info_from_p2p_addr(multiaddr.Multiaddr(address))
+    _forget(host, info.peer_id)
     began = time.perf_counter()
     with trio.fail_after(CONNECT_SECONDS):
         await host.connect(info)  # type: ignore[attr-defined]
@@ -114,6 +115,19 @@ async def _ask(host: object, address: str) -> dict:
     finally:
         await host.disconnect(info.peer_id)  # type: ignore[attr-defined]
     return {"connect_seconds": connected, "ping_seconds": ping, "agent": agent, "protocols": protocols}
+
+
+def _forget(host: object, peer_id: object) -> None:
+    """So that this address is dialled, and no other.
+
+    py-libp2p keeps those of before, takes up what the peer itself lists, which may point anywhere, and refuses for a
+    minute to dial a peer that it could not reach.
+    """
+    network = host.get_network()  # type: ignore[attr-defined]
+    network.peerstore.clear_addrs(peer_id)
+    failed = getattr(network, "_negative_peer_cache", None)  # no public way to it
+    if failed is not None:
+        failed.evict(str(peer_id))
 
 
 async def _ping(host: object, peer_id: object) -> float:

@@ -14,6 +14,7 @@ from monitoring.monitor_exporter import MonitorExporter
 from monitoring.outside import Outside
 from monitoring.server import Server
 from monitoring.view.facts import facts_of
+from peers.acquaintances import Acquaintances
 from peers.arrival import ask_for_manifest
 from peers.progress import KIND, LIFETIME_SECONDS
 from peers.run_folder import MANIFEST, write_atomically
@@ -33,7 +34,7 @@ LOOK_SECONDS = 3.0
 TELL_SECONDS = 10.0
 SAVE_SECONDS = 15.0
 ALONE_SECONDS = 45.0  # without a record of anybody else, after which it dials the seeds again
-RETRY_SECONDS = (2.0, 5.0, 10.0, 30.0)
+RETRY_SECONDS = (2.0, 5.0, 10.0, 20.0)
 PICTURE = "picture.json"
 LEAN_DAEMON = {"GOGC": "30", "GOMEMLIMIT": "32MiB"}  # of Go's runtime: 63 MB and not 89 with 1,000 peers' records
 
@@ -42,6 +43,7 @@ class Observer:
     def __init__(self, link: Link, folder: Path, events: Events, leave: Leave) -> None:
         self.link, self.folder, self.events, self.leave = link, folder, events, leave
         self.identity = Identity.load_or_create(folder / "identity.pem")
+        self.acquaintances = Acquaintances(folder / "peers.json")
         events.about(run=link.digest[:16], step=0, round=0)
         self.told = self.saved = self.met = 0.0  # monotonic
 
@@ -76,7 +78,9 @@ class Observer:
     # --- getting in -------------------------------------------------------------------------------------------------
 
     def _network(self) -> Network:
-        return Network(self.identity, self.link.digest, initial_peers=self.link.peers, client=True)
+        """By the link's doors, and by the peers met before: seeds may be gone, or be somewhere else now."""
+        doors = dict.fromkeys([*self.link.peers, *self.acquaintances.addresses()])
+        return Network(self.identity, self.link.digest, initial_peers=tuple(doors), client=True)
 
     def _known_manifest(self) -> SignedManifest | None:
         path = self.folder / MANIFEST
@@ -97,7 +101,7 @@ class Observer:
                 attempt, self.met = 0, time.monotonic()
                 self._look_on(network)
             except NetworkError as error:
-                self.watch.failed()
+                self.watch.unanswered()
                 self.exporter.refreshed(False, 0.0)
                 if attempt == 0:
                     self.events("alone", f"Nobody answers: {error}")
@@ -139,6 +143,7 @@ class Observer:
                 network.reject(error.reason)
                 unread.add(held.peer_id)
         self.watch.look(records, network.rejected(), frozenset(unread))
+        self.acquaintances.remember(records, network.peer_id)
         self.events.about(step=self.watch.view.step, round=self.watch.view.step)
         return len(records.keys() - {network.peer_id})
 

@@ -88,6 +88,12 @@ RUN_GAUGES = rows(
     ("validation_step", "steps", "The step at which held-out text was measured last."),
     ("language_planned_ratio", "ratio", "Share of the tokens that the run's mixture gives each language.", LANGUAGE),
     ("language_epochs", "epochs", "How often each language's text has been read, by the run's plan.", LANGUAGE),
+    (
+        "language_starved",
+        "",
+        "1 where the swarm lately read under a quarter of what the mixture gives this language, 0 where it did not.",
+        LANGUAGE,
+    ),
     ("peer_samples_per_second", "samples per second", "Speed of one trainer: percentiles over peers.", OVER_PEERS),
     ("memory_bytes", "bytes", "Resident memory of one peer: percentiles over peers.", OVER_PEERS),
     ("clock_skew_seconds", "seconds", "A peer's clock minus the monitor's: percentiles over peers.", OVER_PEERS),

@@ -15,18 +15,22 @@ SHOWN_SECONDS = 90.0  # a peer repairs itself within a round; one that differs a
 
 
 def differing(trainers: Iterable[Acquaintance]) -> list[Acquaintance]:
-    """Peers whose digest is not the most frequent one of their step. A step at which none is, accuses them all."""
-    by_step: dict[int, list[tuple[str, Acquaintance]]] = {}
-    for known in trainers:
-        record = known.record
-        if record.state_digest and record.digest_step is not None:
-            by_step.setdefault(record.digest_step, []).append((record.state_digest, known))
+    """Peers whose last digest is not the most frequent one of its step.
+
+    A step at which no digest is accuses them all, but only when nobody's digest is still to come: peers tell theirs one
+    after another, and the first two would accuse each other.
+    """
+    telling = [known for known in trainers if known.record.state_digest and known.record.digest_step is not None]
     found: list[Acquaintance] = []
-    for held in by_step.values():
+    for step in {known.record.digest_step for known in telling}:
+        held = [(known.digests[step], known) for known in telling if step in known.digests]
         counts = Counter(digest for digest, _ in held)
         (most, votes), *rest = counts.most_common(2)
         tied = bool(rest) and rest[0][1] == votes
-        found += [known for digest, known in held if len(counts) > 1 and (tied or digest != most)]
+        if tied and len(held) < len(telling):
+            continue
+        differ = [known for digest, known in held if len(counts) > 1 and (tied or digest != most)]
+        found += [known for known in differ if known.record.digest_step == step]
     return found
 
 

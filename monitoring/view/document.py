@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from monitoring.view.acquaintance import Acquaintance
-from monitoring.view.findings import STALE_SECONDS, Finding
-from monitoring.view.robust import capped_sum, percentile
+from monitoring.view.findings import Finding
+from monitoring.view.robust import percentile
 from monitoring.view.swarm import Point, SwarmView
 from swarm import __version__
 from swarm.peer_id import friendly_name
@@ -16,7 +16,7 @@ def swarm_document(view: SwarmView, now: float, found: list[Finding]) -> dict[st
     """`/api/v1/swarm`."""
     facts, trainers = view.facts, view.trainers()
     losses = [known.record.loss for known in trainers if known.record.loss is not None]
-    speed = capped_sum([known.record.samples_per_second for known in trainers])
+    speed = view.speed(now)
     return {
         "run": {
             "name": facts.name,
@@ -33,15 +33,15 @@ def swarm_document(view: SwarmView, now: float, found: list[Finding]) -> dict[st
         "step_interval_seconds": _rounded(view.interval()),
         "seconds_to_end": _rounded(view.remaining(now)),
         "peers": {role: sum(known.record.role == role for known in view.live()) for role in ROLES},
-        "samples_per_second": round(speed, 2),
-        "tokens_per_second": round(speed * facts.sequence_length, 1),
+        "samples_per_second": _rounded(speed),
+        "tokens_per_second": None if speed is None else round(speed * facts.sequence_length, 1),
         "loss": {f"p{percent}": _rounded(percentile(losses, percent), 4) for percent in (10, 50, 90)},
         "curve": [[point.step, _rounded(point.loss, 4)] for point in view.curve],
         "validation_step": view.validations[-1].step if view.validations else None,
         "problems": [problem_document(each) for each in found],
         "updated": round(view.looked, 3),
         "age_seconds": round(now - view.looked, 1) if view.looked else None,
-        "stale": now - (view.looked or view.began) > STALE_SECONDS,
+        "stale": view.stale(now),
         "version": __version__,
     }
 
@@ -51,7 +51,7 @@ ROLES = ("trainer", "seed", "assistant", "archive", "monitor")
 
 def verdict(view: SwarmView, now: float, found: list[Finding]) -> dict[str, str]:
     """One word for a colour, one line for a person."""
-    if now - (view.looked or view.began) > STALE_SECONDS:
+    if view.stale(now):
         return {"status": "stale", "words": "This picture is old: the monitor cannot see the swarm."}
     if view.finished:
         return {"status": "finished", "words": f"Finished: all {view.facts.steps:,} steps are done."}

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from monitoring.problems import BY_SLUG, SLUGS, Problem
 from monitoring.view.acquaintance import Acquaintance
 from monitoring.view.digests import differing_peers
+from monitoring.view.lineages import off_lineage
 from monitoring.view.robust import median
+from monitoring.view.starving import starved_languages
 from monitoring.view.swarm import SwarmView
 
 STALLED_SECONDS, STALLED_INTERVALS = 120.0, 8.0
-STALE_SECONDS = 60.0
 GRACE_SECONDS = 20.0  # peers apply a round at slightly different times
 FEWEST_ROUNDS, MOST_MISSED = 6, 0.3
 LOST_SECONDS, LOST_FEWEST, LOST_PART = 300.0, 2, 0.25
-SLOW_PART, STARVED_PART = 0.25, 0.25
-STARVED_TOKENS = 200  # expected tokens of a language before its lack means something
+SLOW_PART = 0.25
 DISK_BYTES = 512e6
 CLOCK_SECONDS = 10.0
 OLD_CHECKPOINTS = 4.0  # times the run's interval
@@ -62,7 +62,7 @@ def _all(view: SwarmView, now: float, reach: Reach) -> Iterator[Finding]:
 
 def _monitor(view: SwarmView, now: float) -> Iterator[Finding]:
     since = view.looked or view.began
-    if now - since > STALE_SECONDS:
+    if view.stale(now):
         yield _of("monitor-stale", f"This picture is {now - since:.0f} s old.")
     if view.directory_failed_since is not None:
         yield _of("directory-failing", f"The directory has not answered for {now - view.directory_failed_since:.0f} s.")
@@ -105,31 +105,31 @@ def _progress(view: SwarmView, now: float) -> Iterator[Finding]:
     behind = [known for known in trainers if known.behind_since and now - known.behind_since > GRACE_SECONDS]
     if behind:
         yield _of("peers-behind", f"{_peers(len(behind))} more than one step behind.", _ids(behind))
-    yield from _slow(trainers)
-    yield from _starved(view, lately, trainers)
+    yield from _slow(view, trainers)
+    yield from _starved(view, now, trainers)
 
 
-def _slow(trainers: list[Acquaintance]) -> Iterator[Finding]:
-    speeds = {known.peer_id: known.record.samples_per_second for known in trainers}
-    middle = median([speed for speed in speeds.values() if speed > 0])
-    if middle and len(trainers) >= 3:
-        slow = tuple(peer for peer, speed in speeds.items() if 0 < speed < SLOW_PART * middle)
+COMPUTING = {"training", "averaging", "lagging"}  # states in which a peer that gives nothing is slow and not idle
+
+
+def _slow(view: SwarmView, trainers: list[Acquaintance]) -> Iterator[Finding]:
+    believed = [known for known in trainers if known.peer_id not in view.checked.implausible]
+    paces = {each.peer_id: each.pace for each in believed if each.pace is not None and each.record.state in COMPUTING}
+    middle = median([pace for pace in paces.values() if pace > 0])
+    if middle and len(paces) >= 3:
+        slow = tuple(peer for peer, pace in paces.items() if pace < SLOW_PART * middle)
         if slow:
-            yield _of("peer-slow", f"{_peers(len(slow))} under a quarter of the usual {middle:.2g} samples/s.", slow)
+            yield _of("peer-slow", f"{_peers(len(slow))} under a quarter of the usual {middle:,.1f} samples/s.", slow)
 
 
-def _starved(view: SwarmView, lately: Counter, trainers: list[Acquaintance]) -> Iterator[Finding]:
-    tokens = {key[1]: count for key, count in lately.items() if key[0] == "tokens"}
-    total = sum(tokens.values())
-    starved = [
-        code
-        for code, share in view.facts.planned.items()
-        if total * share > STARVED_TOKENS and tokens.get(code, 0) < STARVED_PART * share * total
-    ]
+def _starved(view: SwarmView, now: float, trainers: list[Acquaintance]) -> Iterator[Finding]:
+    starved = starved_languages(view, now)
     if starved:
-        without = [known for known in trainers if not all(known.record.tokens_by_language.get(c) for c in starved)]
-        names = ", ".join(starved[:6])
-        yield _of("language-starved", f"Hardly any text of {names} in the last ten minutes.", _ids(without))
+        began = now - max(starved.values())
+        without = [known for known in trainers if any(known.read.get(code, 0.0) < began for code in starved)]
+        names, minutes = ", ".join(list(starved)[:6]), max(starved.values()) / 60
+        words = f"Hardly any text of {names} in the last {minutes:.0f} minutes."
+        yield _of("language-starved", words, _ids(without))
 
 
 def _agreement(view: SwarmView, now: float) -> Iterator[Finding]:
@@ -163,26 +163,18 @@ def _machines(view: SwarmView, now: float) -> Iterator[Finding]:
         yield _of("clock-wrong", words, _ids(wrong))
     full = [known for known in live if known.record.disk_free_bytes is not None]
     full = [known for known in full if (known.record.disk_free_bytes or 0) < DISK_BYTES]
-    if full:
-        yield _of("disk-full", f"{_peers(len(full))} with less than {DISK_BYTES / 1e6:.0f} MB free.", _ids(full))
+    failed = [known for known in live if known.record.checkpoint_failed]
+    if full or failed:
+        room = f"{_peers(len(full))} with less than {DISK_BYTES / 1e6:.0f} MB free." if full else ""
+        lack = f"{_peers(len(failed))} could not write the last checkpoint." if failed else ""
+        yield _of("disk-full", f"{room} {lack}".strip(), tuple(dict.fromkeys(_ids([*full, *failed]))))
     growing = [known for known in live if known.memory_grew]
     if growing:
         yield _of("memory-growing", f"{_peers(len(growing))} with memory up by half.", _ids(growing))
     saved = [known.record.checkpoint_step for known in live if known.record.checkpoint_step is not None]
-    failed = [known for known in live if known.record.checkpoint_failed]
-    late = saved and view.step - max(saved) > OLD_CHECKPOINTS * view.facts.checkpoint_every
-    if late or failed:
-        words = f"The newest is of step {max(saved):,}." if saved else "None has been written."
-        yield _of("checkpoint-old", words, _ids(failed or [known for known in live if known.record.role == "trainer"]))
-
-
-def off_lineage(view: SwarmView) -> tuple[str, ...]:
-    """Trainers not on the lineage that most trainers are on."""
-    lineages = {known.peer_id: known.record.lineage for known in view.trainers() if known.record.lineage}
-    if len(set(lineages.values())) < 2:
-        return ()
-    most = Counter(lineages.values()).most_common(1)[0][0]
-    return tuple(peer for peer, lineage in lineages.items() if lineage != most)
+    if saved and view.step - max(saved) > OLD_CHECKPOINTS * view.facts.checkpoint_every:
+        words = f"The newest is of step {max(saved):,}."
+        yield _of("checkpoint-old", words, _ids([known for known in live if known.record.role == "trainer"]))
 
 
 def _misses(known: Acquaintance) -> bool:

@@ -13,12 +13,15 @@ from monitoring.view.claims import Checked, check, swarm_step
 from monitoring.view.digests import differing
 from monitoring.view.facts import RunFacts
 from monitoring.view.held_out import Measurement, newest, remember
-from monitoring.view.robust import cap_of, median
+from monitoring.view.robust import cap_of, capped_sum, median
 from swarm.records import ProgressRecord
 
 POINTS = 400  # of a curve; older ones are thinned, so that a long run keeps its shape
 ROUNDS = 50
 RECENT_SECONDS = 600.0
+HUNG_SECONDS, HUNG_INTERVALS = 60.0, 4.0  # without a new sample: what a peer said of its speed holds no more
+STALE_SECONDS = 60.0
+FALLEN_SECONDS = 60.0  # a lower step is the swarm's once it has stayed: peers that come back begin at an old one
 OUTCOMES = ("committed", *MISSED_REASONS)
 GOODBYE = ("leaving", "finished")
 
@@ -45,6 +48,7 @@ class SwarmView:
         self.known: dict[str, Acquaintance] = {}
         self.checked = Checked()
         self.step, self.step_time, self.looked = 0, now, 0.0
+        self.fallen_since: float | None = None
         self.seen_step = False  # whether a step was made while we looked
         self.finished = False
         self.curve: list[Point] = []
@@ -71,7 +75,7 @@ class SwarmView:
         before = Counter(self.counts)
         self.directory_failed_since, self.looked, self.unread = None, now, set(unread)
         self._reject(rejected or {})
-        self.checked = check(records, self.facts)
+        self.checked = check(records, self.facts, self.step, self.interval())
         for peer in self.checked.implausible:
             if self.known.get(peer) is None or self.known[peer].record.clock != records[peer].clock:
                 self.counts["rejected", "implausible"] += 1
@@ -85,9 +89,12 @@ class SwarmView:
             known.differed = now
         self.recent.append((now, self.counts - before))
 
-    def failed(self, now: float) -> None:
-        """The directory could not be read."""
-        self.directory_failed_since = self.directory_failed_since or now
+    def unanswered(self, now: float) -> None:
+        """No door answered. Where nobody was left before, that is how it still looks, and the picture is not old."""
+        since = self.directory_failed_since or now
+        if not any(known.record.role != "monitor" for known in self.live()):
+            self.observe({}, now, self.stranger_rejections)
+        self.directory_failed_since = since
 
     def _reject(self, totals: Mapping[str, int]) -> None:
         for reason, count in (Counter(totals) - self.stranger_rejections).items():
@@ -110,6 +117,7 @@ class SwarmView:
             else:
                 known.meet(record, now)
             known.doubted = doubted
+            known.read |= {key[1]: now for key in given.get(peer, ()) if key[0] == "tokens" and key[1] != OTHER}
             if record.lineage and record.lineage not in self.lineages and len(self.lineages) < KEPT:
                 self.counts["forks",] += 1 if self.lineages else 0
                 self.lineages.add(record.lineage)
@@ -139,6 +147,8 @@ class SwarmView:
         if not trainers:
             return
         step = swarm_step([known.record for known in trainers], self.facts)
+        if self._falls(step, now):
+            return
         if step != self.step or not self.curve:
             made = max(0, step - self.step) if self.curve else 0
             self.counts["steps",] += made
@@ -146,6 +156,17 @@ class SwarmView:
             self._mark(step, now, (now - self.step_time) / made if made else None)
             self.step, self.step_time = step, now
         self.finished = self.finished or self.step >= self.facts.steps
+
+    def _falls(self, step: int, now: float) -> bool:
+        """Whether this is a lower step that has not stayed yet. One that stays takes the curve back with it."""
+        if step >= self.step:
+            self.fallen_since = None
+            return False
+        self.fallen_since = self.fallen_since or now
+        if now - self.fallen_since < FALLEN_SECONDS:
+            return True
+        self.curve = [point for point in self.curve if point.step < step]
+        return False
 
     def _mark(self, step: int, now: float, seconds: float | None) -> None:
         records = [known.record for known in self.trainers()]
@@ -195,11 +216,24 @@ class SwarmView:
         return median([point.seconds for point in list(self.rounds)[-20:] if point.seconds is not None])
 
     def remaining(self, now: float) -> float | None:
-        """Seconds to the end of the run at the present speed; 0 when it has ended; None while nothing is known."""
-        interval = self.interval()
+        """Seconds to the end of the run at the present speed; 0 when it has ended; None where nothing moves."""
+        interval, speed = self.interval(), self.speed(now)
         if self.finished:
             return 0.0
-        return None if interval is None else max(0.0, (self.facts.steps - self.step) * interval)
+        return None if interval is None or not speed else max(0.0, (self.facts.steps - self.step) * interval)
+
+    def stale(self, now: float) -> bool:
+        """Whether the picture is too old to be trusted."""
+        return now - (self.looked or self.began) > STALE_SECONDS
+
+    def speeds(self, now: float) -> list[float]:
+        """Samples a second of each trainer; 0 of one from which nothing new has come for too long."""
+        limit = max(HUNG_SECONDS, HUNG_INTERVALS * (self.interval() or 0.0))
+        return [known.record.samples_per_second if now - known.moved <= limit else 0.0 for known in self.trainers()]
+
+    def speed(self, now: float) -> float | None:
+        """Samples a second of all trainers; None while the picture is stale."""
+        return None if self.stale(now) else capped_sum(self.speeds(now))
 
     # --- kept over restarts -----------------------------------------------------------------------------------------
 

@@ -37,7 +37,9 @@ class FedMonitor:
         elif metric.name.endswith(AS_TIME):
             self.series.put(metric.name, time.time(), **labels)
         else:
-            self.series.put(metric.name, 0 if metric.name.endswith(("_problem", "_problem_peers")) else 1, **labels)
+            self.series.put(
+                metric.name, 0 if metric.name.endswith(("_problem", "_problem_peers", "_starved")) else 1, **labels
+            )
 
     def _metrics(self, request: Request) -> Response:
         return Response(*exposition(self.series, request.accept))

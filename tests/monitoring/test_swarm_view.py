@@ -79,7 +79,6 @@ BROKEN = [
     (diverge, "digests-differ", (2,)),
     (fork, "forked", (2,)),
     (fill_disk, "disk-full", (2,)),
-    (fill_disk, "checkpoint-old", (2,)),
     (set_clock_wrong, "clock-wrong", (2,)),
     (fall_behind, "peers-behind", (2,)),
     (kill_everybody, "no-peers", ()),
