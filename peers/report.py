@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import platform
-import re
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -15,16 +12,10 @@ from pathlib import Path
 
 import click
 
+from peers.redaction import redact
+
 PACKAGES = ("bloomswarm", "torch", "hivemind", "transformers", "numpy", "bitsandbytes", "libp2p", "pydantic")
 TAIL_BYTES = 200_000
-REDACTIONS = (
-    (re.compile(r"-----BEGIN [^-]+-----.*?(-----END [^-]+-----|\Z)", re.S), "[key]"),
-    (re.compile(r"/(?:ip4|ip6|dns|dns4|dns6)/[^\s\"'&,;)\\]+"), "[address]"),
-    (re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?::[0-9]+)?\b"), "[address]"),
-    (re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{0,4}(?![\w:])"), "[address]"),
-    (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "[mail]"),
-    (re.compile(r"(?i)\b(?:hf_|ghp_|github_pat_|sk-)[A-Za-z0-9_-]{10,}"), "[token]"),
-)
 
 
 @click.command("report", epilog="Example: bloomswarm report --dir my-peer --to report.txt")
@@ -73,17 +64,6 @@ def tail(path: Path) -> str:
     text = data[-TAIL_BYTES:].decode("utf-8", "replace")
     lines = text.splitlines()[1 if len(data) > TAIL_BYTES else 0 :]
     return "\n".join(lines[-KEPT:] if path.name == "events.jsonl" else lines)
-
-
-def redact(text: str) -> str:
-    """`text` without keys, addresses, mail addresses, access tokens, this user's and this machine's name."""
-    for pattern, word in REDACTIONS:
-        text = pattern.sub(word, text)
-    text = text.replace(str(Path.home()), "~")
-    for name, word in ((getpass.getuser(), "[user]"), (socket.gethostname(), "[host]")):
-        if len(name) > 2:
-            text = re.sub(rf"\b{re.escape(name)}\b", word, text)
-    return text
 
 
 def version_of(name: str) -> str:

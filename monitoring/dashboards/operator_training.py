@@ -39,7 +39,7 @@ LEARNING = (
     ),
     Panel(
         "Share of the plan",
-        "A language's share of the tokens over half an hour, of what the mixture gives it. Under 20 % is starved.",
+        "A language's share of the tokens over half an hour, of what the mixture gives it. Under 25 % is starved.",
         (
             Query(
                 f"swarm:run_language_share:ratio_rate30m{RUN} / on (run, language) "
@@ -50,7 +50,7 @@ LEARNING = (
         unit="percentunit",
         kind="bars",
         bounds=(0, 2),
-        steps=((0, RED), (0.2, AMBER), (0.7, GREEN)),
+        steps=((0, RED), (0.25, AMBER), (0.7, GREEN)),
     ),
     Panel(
         "Epochs by language",

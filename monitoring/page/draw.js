@@ -52,6 +52,11 @@ function duration(seconds) {
   return `${Math.round(seconds / 86400)} days`;
 }
 
+function amount(value) {
+  if (value < 1e6) return number(value, 0);
+  return value < 1e9 ? `${number(value / 1e6, 1)} million` : `${number(value / 1e9, 2)} billion`;
+}
+
 function number(value, digits) {
   return value === null || value === undefined ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits });
 }

@@ -25,7 +25,7 @@ async function ask(path) {
 function showSwarm(swarm) {
   document.title = `${swarm.run.name}: ${swarm.verdict.status}, step ${number(swarm.step, 0)}`;
   write("name", swarm.me ? `${swarm.me.name} in ${swarm.run.name}` : swarm.run.name);
-  const size = swarm.run.parameters ? `${number(swarm.run.parameters / 1e6, 1)} million parameters` : "";
+  const size = swarm.run.parameters ? `${amount(swarm.run.parameters)} parameters` : "";
   write("about", [swarm.run.description, size].filter(Boolean).join(" · "));
   at("verdict").dataset.status = swarm.verdict.status;
   write("words", swarm.verdict.words);
@@ -67,9 +67,7 @@ function showProblems(problems) {
 function showPeers(peers, me) {
   at("peers").replaceChildren(...peers.slice(0, SHOWN).map((peer) => {
     const row = element("li", undefined, me && peer.peer_id === me.peer_id ? "me" : "");
-    const who = element("span", undefined, "grow");
-    who.append(element("b", peer.name));
-    row.append(who, element("span", peer.role === "trainer" ? peer.state : peer.role, "tag"));
+    row.append(element("b", peer.name, "who"), element("span", peer.role === "trainer" ? peer.state : peer.role, "tag"));
     for (const problem of peer.problems.slice(0, 2)) row.append(element("span", problem.replaceAll("-", " "), "tag bad"));
     row.append(element("span", peer.role === "trainer" ? `${number(peer.total_samples, 0)} samples` : "", "number quiet"));
     return row;

@@ -30,8 +30,8 @@ def check(
 ) -> Checked:
     """All records of one look at the swarm, against the manifest and against each other.
 
-    reached: the step that the swarm was seen at. interval: seconds of its usual step. Who would be faster than the whole
-    swarm is not believed; many times faster than the others is what a GPU among laptops is.
+    reached: the step that the swarm was seen at. interval: seconds of its usual step. Who would be faster than the
+    whole swarm is not believed; many times faster than the others is what a GPU among laptops is.
     """
     step = max(reached, swarm_step(records.values(), facts))
     rates = [record.samples_per_second for record in records.values() if record.role == "trainer"]

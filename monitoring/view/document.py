@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from monitoring.view.acquaintance import Acquaintance
+from monitoring.view.doors import join_link
 from monitoring.view.findings import Finding
 from monitoring.view.robust import percentile
 from monitoring.view.swarm import Point, SwarmView
@@ -23,7 +24,7 @@ def swarm_document(view: SwarmView, now: float, found: list[Finding]) -> dict[st
             "digest": facts.digest,
             "description": facts.description,
             "parameters": facts.parameters,
-            "link": facts.link,
+            "link": join_link(view),
         },
         "verdict": verdict(view, now, found),
         "step": view.step,

@@ -43,7 +43,7 @@ class Broken:
     def __init__(self, swarm: RealSwarm, browser: Browser, folder: Path) -> None:
         self.swarm, self.browser, self.folder = swarm, browser, folder
         self.peers: dict[str, Followed] = {}
-        self.port = free_port()
+        self.port, self.door_port = free_port(), free_port()
         self.prometheus = ""
         self.pictures = folder / "pictures"
         self.pictures.mkdir()
@@ -51,7 +51,10 @@ class Broken:
     # --- what takes part --------------------------------------------------------------------------------------------
 
     def seed(self) -> None:
-        self.door = self.swarm.seed()
+        """Always at the same address, so that the link stays good."""
+        place = ("--listen", f"/ip4/127.0.0.1/tcp/{self.door_port}", "--log-format", "json")
+        self.door = self.swarm.start("seed", "seed", str(self.swarm.run), *place)
+        self.swarm.link = str(self.door.wait_for("seeding", 60, lambda: False)["link"])
 
     def join(self, name: str) -> None:
         place = ("--yes", "--dir", str(self.swarm.folder / name), "--threads", "1", "--micro-batch", "8")

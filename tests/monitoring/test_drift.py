@@ -13,6 +13,7 @@ from monitoring.metrics import BY_NAME, OPEN_SETS, PREFIX, TABLE, Metric
 from monitoring.validate import expressions, metric_names, recorded_names, recording_rules
 
 NOT_SHOWN = {
+    "swarm_run_language_starved",  # an alert asks for it; the panel beside shows the shares
     "swarm_run_directory_records",  # the number of peers says the same
     "swarm_probe_probes_total",
     "swarm_probe_restarts_total",

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import getpass
 import json
+import time
 from pathlib import Path
 
+import pytest
+
 from monitoring.exporter import PeerExporter
+from peers import redaction
 from peers.events import Events
-from peers.report import redact
+from peers.redaction import redact
+from peers.report import report
 from swarm.identity import Identity
+from swarm.peer_id import friendly_name
 from tests.peers.test_cli import assert_one_line, run
 
 STRANGER = Identity.generate().peer_id
@@ -70,4 +76,78 @@ def test_redaction_keeps_times_and_versions() -> None:
     assert redact(kept) == kept
     told = "[2001:db8::1]:4001 and /dns4/home.example/tcp/1/p2p/x, me@example.org"
     assert redact(told) == "[[address]]:4001 and [address], [mail]"
-    assert "MIG" not in redact("-----BEGIN PRIVATE KEY-----\nMIGabc\n-----END PRIVATE KEY-----")
+
+
+PEM = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAOcrn9g"
+SECRETS = {  # what is planted in a log: the part of it that must not be in the report
+    "the other's home /home/maria/bloom/x.py": "maria",
+    "on a Mac /Users/Maria Luisa/x": "/Users/Maria",
+    "in Windows C:\\Users\\maria\\x": "maria",
+    "an IPv4 203.0.113.77": "203.0.113",
+    "with a port 203.0.113.77:31337.": "203.0.113",
+    "an IPv6 fe80::1%eth0": "fe80",
+    "one more ::ffff:203.0.113.77": "203.0.113",
+    "in brackets [2001:db8:0:1::7]:80": "2001:db8",
+    "a card 02:42:ac:11:00:02": "02:42",
+    f"a peer {STRANGER} went": STRANGER,
+    "an address /ip4/203.0.113.77/tcp/1": "/ip4/",
+    f"a name /dns4/maria.example/tcp/1/p2p/{STRANGER}": "maria",
+    f"a link bloomswarm:{'ab' * 32}?peer=%2Fip4%2F203.0.113.77%2Ftcp%2F1&peer=/dns/maria.example/tcp/1": "maria",
+    "a link again ?peer=%2Fip4%2F203.0.113.77%2Ftcp%2F1": "203.0.113",
+    "of the Hub hf_abcdefghijklmnopqrst": "hf_abc",
+    "of GitHub ghp_abcdefghijklmnopqrst": "ghp_abc",
+    "a header Authorization: Bearer abcdef123456": "abcdef123456",
+    "a setting HF_TOKEN=abcdef123456": "abcdef123456",
+    'in JSON {"api_key": "abcdef123456"}': "abcdef123456",
+    "typed --password abcdef123456": "abcdef123456",
+    "a web token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-def": "eyJ",
+    "in a URL https://maria:hunter22@example.org/x": "hunter22",
+    "a mail maria.k+x@example.org": "example.org",
+    f"-----BEGIN PRIVATE KEY-----\n{PEM}\n-----END PRIVATE KEY-----": PEM,
+    f"its end is missing -----BEGIN OPENSSH PRIVATE KEY-----\n{PEM}": PEM,
+    "bare MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAOcrn9gAB==": "MC4C",
+    "by zoë-who runs it": "zoë",
+    "of machine Vega.zoes.example here": "Vega",
+    "and VEGA again": "VEGA",
+}
+
+
+def test_each_secret_planted_in_a_log_and_in_an_event_is_not_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redaction.getpass, "getuser", lambda: "zoë")
+    monkeypatch.setattr(redaction.socket, "gethostname", lambda: "vega.zoes.example")
+    folder = tmp_path / "peer"
+    folder.mkdir()
+    events = Events("json", folder, (tmp_path / "out").open("w"))
+    for text in SECRETS:
+        events("note", text)
+    (folder / "peer.log").write_text("".join(f"{text}\n(next)\n" for text in SECRETS), encoding="utf-8")
+    text = "".join(report([folder]))
+    assert text.count("(next)") == len(SECRETS), "the rest of the log is there"
+    assert not [planted for planted, secret in SECRETS.items() if secret.casefold() in text.casefold()]
+    assert json.dumps("zoë")[1:-1] not in text
+    assert friendly_name(STRANGER) in text, "peers can still be told apart"
+
+
+def test_a_user_without_a_name_and_one_endless_line_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(redaction.getpass, "getuser", nobody)
+    for piece in ("a", "_", ":", "1.", "a@", "-----BEGIN A-----", "/home/", "token="):
+        began = time.monotonic()
+        redact(piece * (200_000 // len(piece)))
+        assert time.monotonic() - began < 5, piece
+
+
+def test_json_lines_tell_run_step_and_round(tmp_path: Path) -> None:
+    stream = (tmp_path / "out").open("w+")
+    events = Events("json", tmp_path, stream)
+    events.about(run="3fa2", step=7, round=8)
+    events("note", "words\nof two lines", outcome="missed")
+    stream.seek(0)
+    (line,) = stream.read().splitlines()
+    told = json.loads(line)
+    assert {"run": "3fa2", "step": 7, "round": 8, "event": "note", "outcome": "missed"}.items() <= told.items()
+    assert json.loads((tmp_path / "events.jsonl").read_text()) == told
