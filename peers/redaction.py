@@ -41,7 +41,7 @@ SECRET = rf"""(?ix)
     [^\s"'\\,;&]{{6,}}
 """
 PATTERNS: tuple[tuple[re.Pattern[str], Replace], ...] = (
-    (re.compile(r"(?s)-----BEGIN [^-]+-----(?:.{0,20000}?-----END [^-]+-----|[\w+/=\s\\]*)"), "[key]"),
+    (re.compile(r"(?s)-----BEGIN [^-]{1,40}-----(?:.{0,4000}?-----END [^-]+-----|[\w+/=\s\\]*)"), "[key]"),
     (re.compile(r"\A[\w+/=\s\\]*-----END [^-]+-----"), "[key]"),
     (re.compile(r"(?<![\w+/])[A-Za-z0-9+/]{40,}={1,2}"), "[key]"),
     (re.compile(r"(?<=[?&]peer=)[^\s\"'&]+"), "[address]"),

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from pretend_swarm import STEP_SECONDS, Pretend, facts
+from pretend_swarm import SEQUENCE, STEP_SECONDS, Pretend, facts
 
 from monitoring.view.document import peers_document, swarm_document
 from monitoring.view.swarm import SwarmView
+from swarm.link import parse
 
 
 def document(swarm: Pretend) -> dict[str, Any]:
@@ -120,6 +121,118 @@ def test_a_language_that_nobody_reads_any_more() -> None:
                                    "zh": step * 9000, "sw": 100}
         }  # fmt: skip
     assert "language-starved" in swarm.run(70).problems()
+
+
+def test_a_language_that_is_seldom_read_by_chance_is_not_starved() -> None:
+    swarm = Pretend(peers=1)
+    few = {"en": 5 * SEQUENCE, "es": 5 * SEQUENCE}  # of ten samples none was Hindi, and one or two should have been
+    swarm.change[0] = lambda step, now: {"tokens_by_language": {code: count * step for code, count in few.items()}}
+    assert swarm.run(3).problems() == {}
+
+
+def test_speed_is_judged_over_several_turns_of_the_loop() -> None:
+    swarm = Pretend().run(20)
+    swarm.change[2] = lambda step, now: {"samples_per_second": 0.1}
+    assert swarm.run(2).problems() == {}, "one short turn is no slow peer"
+    assert set(swarm.run(10).problems()["peer-slow"]) == {swarm.ids[2]}
+
+
+def test_a_fast_machine_among_slow_ones_is_believed_and_one_faster_than_the_whole_swarm_is_not() -> None:
+    swarm = Pretend().run(20)
+    whole = 256 / STEP_SECONDS
+    swarm.change[2] = lambda step, now: {"samples_per_second": whole}
+    assert "claims-implausible" not in swarm.run(3).problems()
+    swarm.change[2] = lambda step, now: {"samples_per_second": 10 * whole}
+    assert set(swarm.run(1).problems()["claims-implausible"]) == {swarm.ids[2]}
+    assert document(swarm)["samples_per_second"] < whole + 1
+
+
+def test_what_peers_said_of_their_speed_holds_no_more_when_they_hang_and_when_nobody_looks() -> None:
+    swarm = Pretend().run(20)
+    before = document(swarm)["samples_per_second"]
+    still = swarm.step
+    hung = {"step": still, "total_samples": 4 * still, "samples_per_second": 3.0}
+    swarm.change = dict.fromkeys(range(3), lambda step, now: hung)
+    assert 0.3 * before < document(swarm.run(9))["samples_per_second"] < 0.7 * before
+    swarm.change = dict.fromkeys(range(swarm.peers), lambda step, now: hung)
+    told = document(swarm.run(12, moving=False))
+    assert told["samples_per_second"] == told["tokens_per_second"] == 0
+    assert told["seconds_to_end"] is None
+    swarm.now += 100
+    assert document(swarm)["samples_per_second"] is None
+
+
+def test_peers_back_from_an_old_checkpoint_do_not_turn_the_swarm_s_step_back_but_a_run_begun_again_does() -> None:
+    swarm = Pretend(peers=4).run(20)
+    old = {"step": 50, "total_samples": 65 * 50}
+    swarm.change = dict.fromkeys((0, 1), lambda step, now: old)
+    found = swarm.run(2).problems()
+    assert document(swarm)["step"] == 120
+    assert "claims-implausible" not in found
+    swarm.change = dict.fromkeys(range(4), lambda step, now: {**old, "step": step - 60})
+    told = document(swarm.run(9))
+    assert told["step"] == swarm.step - 60
+    steps = [step for step, _ in told["curve"]]
+    assert steps == sorted(steps)
+
+
+def test_the_first_two_that_tell_a_digest_do_not_accuse_each_other() -> None:
+    swarm = Pretend(peers=4).run(20)
+    for index, digest in ((0, "aa" * 8), (1, "bb" * 8)):
+        swarm.change[index] = lambda step, now, digest=digest: {"digest_step": 9000, "state_digest": digest}
+    assert "digests-differ" not in swarm.run(1).problems()
+    for index in (2, 3):
+        swarm.change[index] = swarm.change[0]
+    assert set(swarm.run(1).problems()["digests-differ"]) == {swarm.ids[1]}
+
+
+def test_the_last_words_of_a_lost_peer_are_no_fork() -> None:
+    swarm = Pretend().run(20)
+    last = swarm.record(2)
+    swarm.change = dict.fromkeys(range(swarm.peers), lambda step, now: {"lineage": "22" * 8})
+    swarm.change[2] = lambda step, now: last.model_dump()
+    swarm.run(2)
+    assert "forked" not in swarm.problems()
+
+
+def test_where_nobody_was_left_and_nobody_answers_it_stays_said_and_the_picture_is_not_old() -> None:
+    swarm = Pretend().run(20)
+    kill_everybody(swarm)
+    swarm.run(3)
+    for _ in range(10):
+        swarm.now += 20
+        swarm.watch.unanswered()
+    assert next(iter(swarm.problems())) == "no-peers"
+    assert "directory-failing" in swarm.problems()
+    assert document(swarm)["verdict"]["status"] == "critical"
+
+
+def test_where_peers_were_there_and_no_door_answers_the_picture_gets_old() -> None:
+    swarm = Pretend().run(20)
+    swarm.now += 70
+    swarm.watch.unanswered()
+    assert document(swarm)["verdict"]["status"] == "stale"
+    assert "no-peers" not in swarm.problems()
+
+
+def test_the_link_names_the_seeds_that_are_here_where_none_of_its_own_doors_is() -> None:
+    swarm = Pretend().run(1)
+    published = swarm.watch.view.facts.link
+    assert document(swarm)["run"]["link"] == published
+    door = f"/ip4/203.0.113.9/tcp/4001/p2p/{swarm.seed}"
+    elsewhere = f"/ip4/203.0.113.9/tcp/4001/p2p/{swarm.ids[0]}"
+    known = swarm.watch.view.known[swarm.seed]
+    known.record = known.record.model_copy(update={"addresses": (elsewhere, "/nonsense", door)})
+    told = parse(document(swarm)["run"]["link"])
+    assert told.peers == (door, *parse(published).peers), "an address of somebody else is not its own"
+    known.record = known.record.model_copy(update={"addresses": parse(published).peers})
+    assert document(swarm)["run"]["link"] == published
+
+
+def test_a_checkpoint_that_could_not_be_written_is_the_disk_s_fault_and_not_everybody_s() -> None:
+    swarm = Pretend().run(20)
+    swarm.change[2] = lambda step, now: {"checkpoint_failed": True}
+    assert swarm.run(1).problems() == {"disk-full": (swarm.ids[2],)}
 
 
 def test_rounds_that_fail() -> None:
