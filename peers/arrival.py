@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from peers.membership import guarded, require_invitation
 from peers.run_folder import RunFolder
 from swarm.errors import IncompatibleError, NetworkError, SwarmError
 from swarm.portable import serves_weights
@@ -34,6 +35,7 @@ def arrive(network: Network, link: Link, folder: RunFolder, agree: Agree) -> tup
     if known and signed.digest != link.digest:
         told = incompatible(signed.manifest, ask_for_manifest(network, link).manifest)
         raise IncompatibleError(f"{folder.path} holds another run: {told}, or another --dir for another run")
+    require_invitation(network, signed, link, folder.path)
     if not known:
         agree(signed, network, link)
     tokenizer = folder.tokenizer() if known else ask_for_tokenizer(network, signed)
@@ -53,7 +55,7 @@ def offer(network: Network, signed: SignedManifest, tokenizer: bytes, weights: P
     async def give(peer_id: str, request: bytearray) -> bytes:
         return answer
 
-    network.handle(HANDLER, give, limit_bytes=64)
+    network.handle(HANDLER, give, limit_bytes=64, anyone=True)
     network.serve(str(signed.manifest.tokenizer.digest), tokenizer)
     if weights is not None:
         network.serve(str(signed.manifest.model.initial_digest), weights)
@@ -71,7 +73,9 @@ def ask_for_manifest(network: Network, link: Link) -> SignedManifest:
             peer_id = address.rsplit("/", 1)[-1]
             try:
                 data = network.call(peer_id, HANDLER, b"", limit_bytes=2 * MAX_MANIFEST_BYTES)
-                return SignedManifest.from_json(bytes(data), f"the manifest from {peer_id[-6:]}").expect(link.digest)
+                signed = SignedManifest.from_json(bytes(data), f"the manifest from {peer_id[-6:]}").expect(link.digest)
+                guarded(network, signed)
+                return signed
             except IncompatibleError:
                 raise
             except SwarmError as error:

@@ -57,6 +57,11 @@ class Assistant(Peer):
     role = "assistant"
 
     def __enter__(self) -> Assistant:
+        self.require_fit()
+        super().__enter__()
+        return self
+
+    def require_fit(self) -> None:
         algorithm = self.manifest.averaging.algorithm
         if algorithm != "round":
             raise IncompatibleError(
@@ -67,8 +72,6 @@ class Assistant(Peer):
                 "nobody can dial this machine, so it can average for nobody; forward a TCP port to it and name it: "
                 f"--listen /ip4/0.0.0.0/tcp/{PORT}"
             )
-        super().__enter__()
-        return self
 
     def text(self) -> NoText:
         return NoText()

@@ -16,6 +16,7 @@ from monitoring.server import Server
 from monitoring.view.facts import facts_of
 from peers.acquaintances import Acquaintances
 from peers.arrival import ask_for_manifest
+from peers.membership import guarded
 from peers.progress import KIND, LIFETIME_SECONDS
 from peers.run_folder import MANIFEST, write_atomically
 from swarm import __version__
@@ -61,6 +62,7 @@ class Observer:
                 stack.callback(network.close)
                 signed = ask_for_manifest(network, self.link)
                 write_atomically(self.folder / MANIFEST, signed.to_json())
+            self.signed = signed
             self.watch = Watch(facts_of(signed, str(self.link)))
             self._restore()
             self.exporter = MonitorExporter(self.watch)
@@ -98,6 +100,7 @@ class Observer:
             try:
                 if not started:
                     network.start()
+                guarded(network, self.signed)
                 attempt, self.met = 0, time.monotonic()
                 self._look_on(network)
             except NetworkError as error:
@@ -142,6 +145,8 @@ class Observer:
             except RecordError as error:
                 network.reject(error.reason)
                 unread.add(held.peer_id)
+        if network.guard is not None:
+            records = network.guard.admitted(records)
         self.watch.look(records, network.rejected(), frozenset(unread))
         self.acquaintances.remember(records, network.peer_id)
         self.events.about(step=self.watch.view.step, round=self.watch.view.step)

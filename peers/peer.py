@@ -51,7 +51,7 @@ LINGER_SECONDS = 10.0
 class Peer:
     """The training of one peer. Use as a context manager."""
 
-    role = "trainer"
+    role, first = "trainer", False  # first: it comes up also where nobody answers
 
     def __init__(
         self,

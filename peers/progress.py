@@ -74,11 +74,11 @@ class Progress:
         }
 
     def members(self) -> dict[str, ProgressRecord]:
-        """Those that take part in rounds and are not about to leave: who trains, and who averages for others."""
+        """Those that take part in rounds and are not about to leave: who trains, averages or keeps states."""
         return {
             peer: record
             for peer, record in self.heard.items()
-            if record.role in ("trainer", "assistant") and record.state not in ("leaving", "finished")
+            if record.role in ("trainer", "assistant", "archive") and record.state not in ("leaving", "finished")
         }
 
     def _run(self) -> None:
@@ -111,9 +111,12 @@ class Progress:
 
         if self.values:
             values = {"started": self.started, **self.values}
+            values |= self.network.guard.told() if self.network.guard is not None else {}
             record = ProgressRecord(role=self.role, version=__version__, clock=time.time(), **values)
             self.network.publish(KIND, record.to_bytes(), LIFETIME_SECONDS)
         self.heard = read_progress(self.network)
+        if self.network.guard is not None:
+            self.network.guard.turn(self.heard)
 
 
 def read_progress(network: Network) -> dict[str, ProgressRecord]:
@@ -126,7 +129,7 @@ def read_progress(network: Network) -> dict[str, ProgressRecord]:
             found[record.peer_id] = ProgressRecord.from_bytes(record.payload)
         except RecordError as error:
             network.reject(error.reason)
-    return found
+    return found if network.guard is None else network.guard.admitted(found)
 
 
 def is_twin(record: ProgressRecord | None, started: float) -> bool:

@@ -299,7 +299,7 @@ class Reporter:
                 with_whom = f"with {count}" if others else "alone"
                 how = f"averaged {with_whom} in {show_seconds(report.average_seconds)}"
                 words = f"{done}: {gave}; {how}" if included else f"{done}: the swarm's step, without this peer"
-                if self.progress.role == "assistant":
+                if self.progress.role != "trainer":
                     words = f"{done}: averaged for {count} in {show_seconds(report.average_seconds)}"
                 self.events("step", words, outcome="committed", included=included, **values)
             case missed:

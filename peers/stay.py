@@ -14,6 +14,7 @@ from peers.entry import entered
 from peers.events import Events
 from peers.folders import run_folder
 from peers.lifecycle import Leave
+from peers.membership import require_invited, stay_invited
 from peers.peer import Peer
 from peers.run_folder import RunFolder
 from peers.twin import refuse_twin
@@ -28,7 +29,7 @@ from swarm.update.golden import require_golden
 REVIVALS = 5  # times that a daemon which died is started again before the peer gives up
 
 
-def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, kind: Callable[..., Peer] = Peer) -> int:
+def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, kind: type[Peer] = Peer) -> int:
     """Train until the run's last step, the number of steps asked for, or a signal. The exit code."""
     require_golden()
     folder = settings.directory or run_folder(link.digest)
@@ -38,14 +39,17 @@ def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, ki
     with ExitStack() as stack:
         leave = stack.enter_context(Leave())
         stack.enter_context(identity.lock())
-        make = partial(network_of, identity, link, settings, folder, on_death=leave.now)
+        first = kind.first and RunFolder(folder).has_manifest()
+        make = partial(network_of, identity, link, settings, folder, on_death=leave.now, first=first)
         network = stack.enter_context(entered(make, link, lambda words: events("client", words)))
         refuse_twin(network)
         signed, tokenizer = arrive(network, link, RunFolder(folder), agree)
         events("joined", f"Joined {signed.manifest.name} as {identity.name}.", peer_id=identity.peer_id)
+        stay_invited(network, leave, events)
         with kind(network, signed, tokenizer, settings, folder=folder, events=events, leave=leave) as peer:
             finished = peer.run(wait_for)
         if leave.reason is not None and not finished:
+            require_invited(network, signed)
             raise NetworkError(f"{leave.reason}; the same command goes on from the last checkpoint")
     gc.freeze()  # everything is closed: do not let the interpreter search torch's objects for garbage for seconds
     return 0 if finished else INTERRUPTED
@@ -59,8 +63,9 @@ def network_of(
     client: bool,
     *,
     on_death: Callable[[str], None],
+    first: bool = False,
 ) -> Network:
-    """As the settings say. client: only to dial out, whatever they say."""
+    """As the settings say. client: only to dial out, whatever they say. first: also where nobody answers."""
     return Network(
         identity,
         link.digest,
@@ -70,5 +75,6 @@ def network_of(
         client=client or settings.client,
         caps=Caps(settings.upload_mbit, settings.download_mbit),
         revivals=REVIVALS,
+        first=first,
         on_death=on_death,
     )

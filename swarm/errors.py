@@ -70,6 +70,12 @@ class RunFailedError(SwarmError):
     exit_code = 11
 
 
+class UninvitedError(SwarmError):
+    """The run admits invited peers only, and this one is not, no longer, or was revoked."""
+
+    exit_code = 13
+
+
 class UnfitError(SwarmError):
     """`doctor` found something that must be fixed before this machine can join."""
 

@@ -1,8 +1,8 @@
 """The join link: one token to paste, `bloomswarm:<manifest digest>?peer=<multiaddr>&peer=<multiaddr>`.
 
 It carries only what a newcomer cannot get from the swarm: which run (the manifest must hash to the digest) and whom
-to ask first. `at=<round>:<root>` may pin a checkpoint. Text from chats and mails: bounded, and mended only where no
-doubt is possible (blanks, quotes or angle brackets round it).
+to ask first. `at=<round>:<root>` may pin a checkpoint; `invitation=` is for the one peer that it names. Text from chats
+and mails: bounded, and mended only where no doubt is possible (blanks, quotes or angle brackets round it).
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ MAX_LINK = 8192
 MAX_PEERS = 16
 MAX_ROUND = 2**53
 HEX = re.compile(r"[0-9a-f]{64}\Z")
+INVITATION = re.compile(r"[0-9a-f]{160}\Z")
 ASK = "ask for the link again (`bloomswarm seed` prints it)"
 
 
 @dataclass(frozen=True)
 class Link:
-    """digest: 64 hex digits. peers: 1 to 16 multiaddresses that end in /p2p/. at: (round, root in hex) or None."""
+    """digest: 64 hex digits. peers: 1 to 16 multiaddresses that end in /p2p/. at: (round, root in hex) or None.
+
+    invitation: of the one peer that this link is for, 160 hex digits, or None.
+    """
 
     digest: str
     peers: tuple[str, ...]
     at: tuple[int, str] | None = None
+    invitation: str | None = None
 
     def __post_init__(self) -> None:
         if not HEX.match(self.digest):
@@ -43,11 +48,15 @@ class Link:
                 raise LinkError(f"the link's peer {_short(peer)} {error}; {ASK}") from None
         if self.at is not None and not (0 <= self.at[0] <= MAX_ROUND and HEX.match(self.at[1])):
             raise LinkError(f"the link pins the round {_short(str(self.at))}, not <round>:<64 hex digits>; {ASK}")
+        if self.invitation is not None and not INVITATION.match(self.invitation):
+            raise LinkError(f"the link's invitation {_short(self.invitation)} is not 160 hex digits; {ASK}")
 
     def __str__(self) -> str:
         parts = [f"peer={quote(peer, safe='/:')}" for peer in self.peers]
         if self.at is not None:
             parts.append(f"at={self.at[0]}:{self.at[1]}")
+        if self.invitation is not None:
+            parts.append(f"invitation={self.invitation}")
         return f"{SCHEME}{self.digest}?{'&'.join(parts)}"
 
 
@@ -63,15 +72,18 @@ def parse(text: str) -> Link:
         raise LinkError(f"the link ends after the run's digest and names no peer; put it in quotes, or {ASK}")
     peers: list[str] = []
     at: tuple[int, str] | None = None
+    invitation: str | None = None
     for key, value in _pairs(query):
         if key == "peer":
             if value not in peers:
                 peers.append(value)
         elif key == "at" and at is None:
             at = _pin(value)
+        elif key == "invitation" and invitation is None:
+            invitation = value
         else:
             raise LinkError(f"the link holds {_short(key)}, unknown or twice; upgrade bloomswarm, or {ASK}")
-    return Link(digest=digest, peers=tuple(peers), at=at)
+    return Link(digest=digest, peers=tuple(peers), at=at, invitation=invitation)
 
 
 def _pairs(query: str) -> Iterator[tuple[str, str]]:

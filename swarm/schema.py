@@ -230,7 +230,7 @@ class AveragingSpec(Strict):
 
 
 class JoinSpec(Strict):
-    policy: Literal["open"] = "open"
+    policy: Literal["open", "invited"] = "open"  # invited: only peers that the owner names (`bloomswarm invite`)
     anchors: tuple[Name, ...] = Field(default=(), max_length=64)  # peer ids whose signature pins a checkpoint
     private_share: float = Field(default=0.1, ge=0, le=1)  # of a batch: the most that a peer with private text weighs
 
@@ -251,6 +251,14 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> RunConfig:
+        if self.join.policy == "invited" and (self.averaging.quorum, self.averaging.algorithm) != (
+            "two-thirds",
+            "round",
+        ):
+            remedy = 'add averaging.quorum = "two-thirds"'
+            if self.averaging.algorithm != "round":
+                remedy = 'use averaging.algorithm = "round"'
+            raise ValueError(f'join.policy "invited" counts on more than two thirds of certified rounds; {remedy}')
         local = self.training.mode == "local"
         warmup = self.optimizer.warmup_steps
         steps = self.training.steps * (self.training.local.inner_steps if local else 1)

@@ -52,6 +52,8 @@ REJECTED: tuple[str, ...] = (
     "implausible",
     "version_too_old",
     "not_invited",
+    "invitation_expired",
+    "revoked",
     "flood",
     OTHER,
 )

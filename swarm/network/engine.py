@@ -39,7 +39,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a peer listens and whom it asks first. revivals: how often in a row a dead daemon is started again."""
+    """Where a peer listens and whom it asks first. revivals: how often in a row a dead daemon is started again.
+
+    first: nobody needs to answer.
+    """
 
     initial_peers: tuple[str, ...]
     listen: tuple[str, ...]
@@ -47,6 +50,7 @@ class Place:
     client: bool
     kinds: tuple[str, ...]
     revivals: int
+    first: bool = False
 
 
 class Engine:
@@ -70,10 +74,10 @@ class Engine:
         self._stopping = False
 
     async def start(self) -> None:
-        await self._bring_up()
+        await self._bring_up(again=self.place.first)
         await self.blobs.start()
-        await self.streams.handle(SOUNDING, Sounding().answer, limit_bytes=WANTED.size + MOST_BYTES)
-        await self.streams.handle(REACH, Reach(self.connections).answer, limit_bytes=REACH_BYTES)
+        await self.streams.handle(SOUNDING, Sounding().answer, limit_bytes=WANTED.size + MOST_BYTES, anyone=True)
+        await self.streams.handle(REACH, Reach(self.connections).answer, limit_bytes=REACH_BYTES, anyone=True)
         if not self.place.client:
             actual = [address.rpartition("/p2p/")[0] for address in await self.addresses()]
             self._listen = _settled(self.place.listen, actual)

@@ -25,6 +25,7 @@ from swarm.network.caps import UNCAPPED, Caps
 from swarm.network.counted import CountedP2P
 from swarm.network.directory import KINDS, Directory, Record
 from swarm.network.engine import Engine, Place
+from swarm.network.guard import Guard
 from swarm.network.pipe import Buffer
 from swarm.network.reach import Outside, ask_outside, port_of
 from swarm.network.seeds import check_seeds
@@ -44,8 +45,8 @@ class Network:
     """Use as a context manager, or `start` and `close`.
 
     initial_peers: multiaddresses that end in /p2p/<peer id>; none: the first peer of a run. kinds: what may be
-    published. revivals: how often in a row a daemon that died is started again. on_death: told, in the network's
-    thread, when it is gone for good.
+    published. revivals: how often in a row a daemon that died is started again. first: no initial peer needs to answer.
+    on_death: told, in the network's thread, when the daemon is gone for good.
     """
 
     def __init__(
@@ -60,17 +61,19 @@ class Network:
         kinds: tuple[str, ...] = KINDS,
         caps: Caps = UNCAPPED,
         revivals: int = 0,
+        first: bool = False,
         on_death: Callable[[str], None] | None = None,
     ) -> None:
         self.identity = identity
         self.run_digest = run_digest
-        self._place = Place(tuple(initial_peers), tuple(listen), tuple(announce), client, kinds, revivals)
+        self._place = Place(tuple(initial_peers), tuple(listen), tuple(announce), client, kinds, revivals, first)
         self._on_death = on_death
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="network", daemon=True)
         self._closing = False
         self._engine = Engine(identity, run_digest, self._place, caps, self._died)
         self._refused: Counter[str] = Counter()
+        self.guard: Guard | None = None  # of a run that is not open
 
     @property
     def peer_id(self) -> str:
@@ -172,9 +175,15 @@ class Network:
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
-    def handle(self, name: str, handler: Handler, *, limit_bytes: int, purpose: str | None = None) -> None:
-        """Answer requests to `name`; the handler runs in the network's loop and must not block it."""
-        self.run(self.streams.handle(name, handler, limit_bytes=limit_bytes, purpose=purpose), DHT_SECONDS)
+    def handle(
+        self, name: str, handler: Handler, *, limit_bytes: int, purpose: str | None = None, anyone: bool = False
+    ) -> None:
+        """Answer requests to `name`; the handler runs in the network's loop and must not block it.
+
+        anyone: also peers without an invitation to a run that asks for one.
+        """
+        work = self.streams.handle(name, handler, limit_bytes=limit_bytes, purpose=purpose, anyone=anyone)
+        self.run(work, DHT_SECONDS)
 
     def receive(self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None) -> None:
         """Take one-way messages to `name`; the same conditions as for `handle`."""

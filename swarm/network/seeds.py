@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from swarm.address import AddressError, check_dialable
 from swarm.errors import LinkError, NetworkError, ResourceError
+from swarm.network.causes import dial_cause
 from swarm.network.pipe import DaemonError, dial
-from swarm.network.streams import dial_cause
 
 DIAL_SECONDS = 10.0
 

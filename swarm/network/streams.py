@@ -20,10 +20,11 @@ import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from swarm.errors import NetworkError
 from swarm.network.caps import UNCAPPED, Caps
+from swarm.network.causes import dial_cause
 from swarm.network.pipe import Buffer, DaemonError, Listener, Pipe, open_stream
 from swarm.network.traffic import Traffic
 
@@ -65,6 +66,13 @@ class _Service:
     receiver: Receiver | None
     limit_bytes: int
     purpose: str
+    anyone: bool = False  # also who is not invited
+
+
+class Door(Protocol):
+    """Whom this peer deals with, in a run that is not open."""
+
+    async def refusal(self, peer_id: str) -> str | None: ...
 
 
 class Channel:
@@ -118,6 +126,7 @@ class Streams:
         self._open: Counter[str] = Counter()
         self._inbound_bytes = self._outbound_bytes = 0
         self.rejected: Counter[str] = Counter()  # what strangers did wrong, by reason
+        self.door: Door | None = None
 
     async def attach(self, control: str, listen_path: str) -> None:
         """Serve through a daemon: the first one, or the one that took the place of one that died."""
@@ -128,9 +137,14 @@ class Streams:
         for name in self._services:
             await self._listener.register(self._prefix + name)
 
-    async def handle(self, name: str, handler: Handler, *, limit_bytes: int, purpose: str | None = None) -> None:
-        """Answer requests of at most `limit_bytes` to `name`. A handler raises `RefusedError` to say no."""
-        await self._register(name, _Service(handler, None, limit_bytes, purpose or name))
+    async def handle(
+        self, name: str, handler: Handler, *, limit_bytes: int, purpose: str | None = None, anyone: bool = False
+    ) -> None:
+        """Answer requests of at most `limit_bytes` to `name`. A handler raises `RefusedError` to say no.
+
+        anyone: also where only invited peers are dealt with.
+        """
+        await self._register(name, _Service(handler, None, limit_bytes, purpose or name, anyone))
 
     async def receive(self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None) -> None:
         """Take one-way messages of at most `limit_bytes` to `name`; in order within a channel."""
@@ -210,11 +224,22 @@ class Streams:
     async def _receive(self, pipe: Pipe, service: _Service, receiver: Receiver) -> None:
         """The messages of a channel, one by one, until its sender ends it."""
         while (header := await self._header(pipe, IDLE_SECONDS)) != END:
+            if await self._refusal(pipe.peer_id, service) is not None:
+                return
             async with self._message(pipe, service, header) as message:
                 await receiver(pipe.peer_id, message)
         await pipe.write(b"\0")
         async with asyncio.timeout(STALL_SECONDS):
             await pipe.finish()
+
+    async def _refusal(self, peer_id: str, service: _Service) -> str | None:
+        """Why this peer gets nothing here, counted; None where it does."""
+        if self.door is None or service.anyone:
+            return None
+        why = await self.door.refusal(peer_id)
+        if why is not None:
+            self.rejected[why] += 1
+        return why
 
     async def _header(self, pipe: Pipe, idle_seconds: float) -> bytearray:
         async with asyncio.timeout(idle_seconds):
@@ -241,6 +266,8 @@ class Streams:
         answer: Buffer = b""
         async with self._message(pipe, service, await self._header(pipe, STALL_SECONDS)) as request:
             try:
+                if (why := await self._refusal(pipe.peer_id, service)) is not None:
+                    raise RefusedError(why)
                 answer = await handler(pipe.peer_id, request)
             except RefusedError as refusal:
                 status, answer = REFUSED, str(refusal).encode("utf-8")[:MAX_REFUSAL]
@@ -271,29 +298,3 @@ def _failures(peer_id: str, timeout_seconds: float) -> Iterator[None]:
         raise PeerError(peer_id, "unreachable", dial_cause(str(error))) from None
     except (EOFError, OSError) as error:
         raise PeerError(peer_id, "closed", str(error) or "the stream ended") from None
-
-
-def dial_cause(said: str) -> str:
-    """The daemon's many words about a dial that failed, as a few."""
-    for sign, cause in _CAUSES:
-        if sign in said:
-            return cause
-    return " ".join(said.split())[:160] or "no reason given"
-
-
-_CAUSES = [
-    ("peer id mismatch", "another peer answers there"),
-    ("connection refused", "connection refused"),
-    ("no route to host", "no route to host"),
-    ("network is unreachable", "network is unreachable"),
-    ("no such host", "no such host name"),
-    ("i/o timeout", "no answer (timed out)"),
-    ("deadline exceeded", "no answer (timed out)"),
-    ("protocols not supported", "it does not serve this run"),
-    ("protocol not supported", "it does not serve this run"),
-    ("routing: not found", "its address is not known"),
-    ("failed to find any peer in table", "its address is not known"),
-    ("no addresses", "its address is not known"),
-    ("dial to self", "that is this peer itself"),
-    ("dial backoff", "connection failed a moment ago"),
-]

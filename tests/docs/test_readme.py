@@ -16,10 +16,18 @@ from tests.peers.swarm_demo import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUEST = "12D3KooWB8WgP1kYJzXYvHmWNvxFhfmkfJxeeVzRcJjnzVyFeHkk"
+INVITED = (
+    "bloomswarm create configs/invited.toml --dir our-run",
+    f"bloomswarm invite our-run {GUEST} --days 90",
+    f"bloomswarm revoke our-run {GUEST}",
+)
 ELSEWHERE = {  # commands that other tests and CI run
     "make demo": "tests/test_fresh_clone.py",
     "make test": ".ci/run",
     ". .venv/bin/activate": "tests/test_fresh_clone.py",
+    "bloomswarm archive 'bloomswarm:...' --dir my-archive --keep 5": "tests/peers/test_archive.py",
+    **dict.fromkeys(INVITED, "tests/peers/test_invited.py"),
 }
 # They run until Ctrl+C: what each says when it is up, and its exit code then.
 SERVICES = {"seed": ("Others join with", 0), "assist": ("Averaging for others", 130), "monitor": ("Watching", 0)}
@@ -51,6 +59,12 @@ def smaller(folder: Path) -> None:
                 text, count = re.subn(rf"(?m)^{key} = \d[\d_]*", f"{key} = {value}", text)
                 assert count == 1, key
         (folder / "configs" / config.name).write_text(text, encoding="utf-8")
+
+
+def test_what_other_tests_run_stands_here() -> None:
+    for line, place in ELSEWHERE.items():
+        assert line in README, line
+        assert (ROOT / place).is_file(), place
 
 
 def test_files_and_pictures_that_the_readme_names_exist() -> None:

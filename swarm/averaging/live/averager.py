@@ -19,6 +19,7 @@ from swarm.averaging.codec import NonFiniteError
 from swarm.averaging.encoded_mean import EncodedMean
 from swarm.averaging.live.caller import Alive, Caller
 from swarm.averaging.live.delivery import Behind, Broken, Certified, Delivery, Offer
+from swarm.averaging.live.door import crypto_of
 from swarm.averaging.live.driver import Driver
 from swarm.averaging.live.figures import Figures
 from swarm.averaging.live.kept import Keeper
@@ -29,12 +30,11 @@ from swarm.averaging.live.revival import replay
 from swarm.averaging.live.terms import Digests, Root, terms_of
 from swarm.averaging.round import events
 from swarm.averaging.round.certificate import Position, genesis
-from swarm.averaging.round.context import Crypto, Self
+from swarm.averaging.round.context import Self
 from swarm.averaging.round.log import Log
 from swarm.averaging.round.messages import Outcome
 from swarm.averaging.round.peer import Peer
 from swarm.errors import NetworkError
-from swarm.identity import verify
 from swarm.manifest import Manifest
 from swarm.model.layout import Layout
 from swarm.network.host import Network
@@ -97,9 +97,7 @@ class RoundAverager:
         self.network, self.layout, self.span_digests, self.root = network, layout, span_digests, root
         self.terms = terms_of(manifest, layout.size)
         me = Self(network.peer_id, secrets.randbits(63), surroundings.bandwidth, full=not network.client)
-        core = Peer(
-            me, self.terms.policy, Crypto(network.identity.sign, verify), Log(start.position, self.terms.policy)
-        )
+        core = Peer(me, self.terms.policy, crypto_of(network), Log(start.position, self.terms.policy))
         caller = Caller(network.peer_id, manifest.training, surroundings.alive, surroundings.wait_for)
         self.outbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self.driver = Driver(core, self.terms, caller, start.folder, self._deliver)

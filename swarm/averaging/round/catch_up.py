@@ -228,7 +228,8 @@ class CatchUp:
         commit = self.log.chain[self.log.applied + 1].commit
         assert commit is not None
         names = [vote.message.at.peer for vote in commit.votes] + list(commit.outcome.roster)
-        names = [name for name in dict.fromkeys([*names, *self.log.tip.seats]) if name != self.context.me.peer]
+        names += [*self.log.tip.seats, *self.asked]  # who told the log may keep it for those who are gone
+        names = [name for name in dict.fromkeys(names) if name != self.context.me.peer]
         if self.fetches > 3 * max(1, len(names)):  # also alone: bytes from the own disk may be on their way
             self.restore(lost=0, download=True)
             return

@@ -28,11 +28,23 @@ from swarm.averaging.round.policy import Policy
 
 
 @dataclass(frozen=True)
+class Door:
+    """Who may take part. In an open run nobody shows anything. None of these ever raises."""
+
+    invited: Callable[[str, bytes], bool] = lambda peer, shown: not shown  # did the owner sign this, whenever it was?
+    welcome: Callable[[str], bool] = lambda peer: (
+        True
+    )  # as far as this peer knows now: never asked of what is certified
+    shown: Callable[[], bytes] = bytes  # this peer's own invitation
+
+
+@dataclass(frozen=True)
 class Crypto:
     """Injected: Ed25519 in a peer, a keyed hash in the simulation."""
 
     sign: Callable[[bytes], bytes]
     verify: Callable[[str, bytes, bytes], bool]  # (peer id, data, signature); never raises
+    door: Door = Door()
 
 
 @dataclass(frozen=True)
@@ -97,12 +109,22 @@ class Context:
         key = envelope.signed_digest
         if key in self._verified:
             return True
-        if not self.crypto.verify(envelope.message.at.peer, DOMAIN + envelope.body, envelope.signature):
+        message = envelope.message
+        if isinstance(message, Ready) and not self.crypto.door.invited(message.at.peer, message.invitation):
+            return False
+        if not self.crypto.verify(message.at.peer, DOMAIN + envelope.body, envelope.signature):
             return False
         self._verified[key] = None
         if len(self._verified) > 8192:
             self._verified.popitem(last=False)
         return True
+
+    def welcome(self, readys: Iterable[Envelope[Ready]]) -> bool:
+        """Would this peer let all of these in? Only asked before it votes: a certificate counts whoever is in it."""
+        if all(self.crypto.door.welcome(ready.message.at.peer) for ready in readys):
+            return True
+        self.count("unwelcome")
+        return False
 
     def contradicts(self, envelope: Envelope, *place: object) -> bool:
         """Has its peer signed something else for this place? Then both are kept as proof."""

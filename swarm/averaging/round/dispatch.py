@@ -102,7 +102,8 @@ class Dispatch:
                 if (at.peer, at.incarnation) == (at.ballot.host, at.ballot.incarnation):
                     member.on_call(now, at.ballot)
             case Ready() if host is not None and host.ballot == at.ballot:
-                host.on_ready(now, envelope)
+                if self.context.welcome([envelope]):
+                    host.on_ready(now, envelope)
             case Roster():
                 self.on_roster(now, envelope)
             case Part():
@@ -124,6 +125,8 @@ class Dispatch:
         roster, member, old = envelope.message, self.peer.member, self.peer.member.roster
         if roster_fault(self.peer.log.tip, roster, self.context.policy, self.context.verify) is not None:
             self.context.count("bad_roster")
+            return
+        if not self.context.welcome(roster.readys):
             return
         if old is not None and old.message.at.ballot == roster.at.ballot and old.message.attempt >= roster.attempt:
             return

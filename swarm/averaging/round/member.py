@@ -151,6 +151,7 @@ class Member:
                     root=self.tree[-1][0] if self.tree else merkle.EMPTY,
                     state=gift.state,
                     vote=self.pledge.vote,
+                    invitation=context.crypto.door.shown(),
                 )
             )
             self.extend(now, 1.5)
@@ -196,6 +197,8 @@ class Member:
         fault = proposal_fault(self.position, envelope.message, self.context.policy, self.context.verify)
         if fault is not None:
             self.context.count(f"propose_{fault}")
+            return
+        if not self.context.welcome(envelope.message.outcome.readys):
             return
         self.context.outcomes[envelope.message.outcome.digest] = envelope.message.outcome
         self.proposal = envelope

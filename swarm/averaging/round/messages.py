@@ -20,6 +20,7 @@ MAX_PEERS = 1024
 MAX_SPANS = 2**16
 MAX_ITEMS = 64  # digests, spans or heads in one question
 MAX_STATE = 2**15
+MAX_INVITATION = 80  # bytes
 MAX_REAL = 1e15
 DIGEST = 32
 DOMAIN = b"bloomswarm round 1\x00"  # what is signed is never anything else's bytes
@@ -186,6 +187,7 @@ class Ready(Message):
     root: bytes  # Merkle root of the encoded spans; zeros with weight 0
     state: bytes  # 8-byte digests of the shared state's spans that are due, in order
     vote: LastVote | None
+    invitation: bytes = b""  # in a run that is not open (swarm/invitation.py)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ import msgpack
 from swarm.averaging.round.messages import (
     DIGEST,
     MAX_BYTES,
+    MAX_INVITATION,
     MAX_ITEMS,
     MAX_PEERS,
     MAX_REAL,
@@ -125,7 +126,7 @@ _last_vote = _maybe(_row(LastVote, _ballot, _digest))
 
 _FIELDS: dict[type[Message], tuple[Decoder, ...]] = {
     Call: (),
-    Ready: (_real, _counter, _real, _truth, _digest, _upto(MAX_STATE), _last_vote),
+    Ready: (_real, _counter, _real, _truth, _digest, _upto(MAX_STATE), _last_vote, _upto(MAX_INVITATION)),
     Roster: (_whole(1), _readys, _many(_index, MAX_SPANS)),
     Part: (_span, _digest, _many(_digest, 16)),
     Mean: (_span, _digest),

@@ -1,0 +1,132 @@
+"""A peer that keeps the run's past: the checkpoints that the swarm certified, and the log that proves them.
+
+To the round it is an assistant: it follows every round, gives nothing, and carries its share of the spans. That burdens
+the swarm less than an onlooker who fetches each state (1 byte a value a round against 12 every `checkpoint_every`), and
+when all others are gone it stands at the swarm's last step itself.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from peers.assistant import Assistant, Help
+from peers.retention import kept, most
+from peers.run_folder import RunFolder
+from swarm.averaging.averager import Averaged
+from swarm.checkpoint import record_of, saved
+from swarm.durable import remove
+from swarm.errors import IncompatibleError, ResourceError
+from swarm.link import Link
+from swarm.sizing import show_bytes
+from swarm.state_file import file_size
+
+BESIDE = 2  # states on disk besides those kept: one that is being written, one that is being fetched
+RESIDUAL_BYTES = 2  # a value, beside a state
+
+
+class Follow(Help):
+    """Work that gives nothing. A state that was fetched is certified: it is kept at once."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+
+    def restart(self) -> None:
+        self.archive.keep_fetched()
+
+
+class Archive(Assistant):
+    """`settings.keep_checkpoints` is how many of the newest it keeps; `peers/retention.py` says what else."""
+
+    role, first = "archive", True  # it may be the one from which a run begins again
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.newest = self.settings.keep_checkpoints
+        self.settings = self.settings.model_copy(update={"keep_checkpoints": 10_000})  # thinned here
+        self.unproven: set[int] = set()  # steps of checkpoints that no later round has certified yet
+
+    def __enter__(self) -> Archive:
+        self.require_room()
+        super().__enter__()
+        self.door()
+        return self
+
+    def require_fit(self) -> None:
+        """Also behind a strict NAT: it then carries no spans, and others take states over the ways it opens."""
+        if self.manifest.averaging.algorithm != "round":
+            words = f"this run averages by {self.manifest.averaging.algorithm}, which certifies no checkpoints"
+            raise IncompatibleError(f"{words}; keep those of a peer that trains")
+
+    def require_room(self) -> None:
+        """Say how much disk this may take in the end; ResourceError where there is not so much."""
+        training, newest = self.manifest.training, self.newest
+        count = most(training.steps, newest, training.checkpoint_every)
+        state = file_size(self.manifest)
+        size = state + RESIDUAL_BYTES * self.parameters()
+        held = saved(self.checkpoints)
+        bound, free = (count + BESIDE) * size, shutil.disk_usage(self.folder).free + len(held) * size
+        if free < bound:
+            fits = newest - -((free - bound) // size)
+            remedy = f"--keep {fits}, or" if fits >= 1 else "free some space, or"
+            what = f"the archive takes up to {show_bytes(bound)}, {show_bytes(free)} are free in {self.folder}"
+            raise ResourceError(f"{what}; {remedy} another --dir")
+        self.say(
+            f"Keeping at most {count} states of {show_bytes(size)} in {self.folder}: the newest {newest} and one for "
+            f"each power of ten behind them; with what is under way {show_bytes(bound)}, and the log of rounds."
+        )
+
+    def parameters(self) -> int:
+        from swarm.sizing import parameters
+
+        return parameters(self.manifest.model)
+
+    def door(self) -> None:
+        """Whoever has this link can join by it, also when nobody else is left."""
+        link = str(Link(self.signed.digest, tuple(self.network.addresses())[:8]))
+        RunFolder(self.folder).write_link(link)
+        words = f"Archiving {self.manifest.name}. Others can join by it:\n\n  bloomswarm join '{link}'\n"
+        self.events("archiving", words, link=link)
+
+    def making(self) -> Follow:
+        self.unproven = {int(path.name[5:]) for path in saved(self.checkpoints)[:1]}
+        return Follow(self)
+
+    def apply(self, outcome: Averaged) -> None:
+        super().apply(outcome)
+        if self.unproven:
+            self.prove()
+
+    def save(self) -> Path:
+        path = super().save()
+        self.unproven.add(self.state.step)
+        self.thin()
+        return path
+
+    def keep_fetched(self) -> None:
+        try:
+            self.save()
+        except ResourceError as error:
+            self.reporter.checkpoint(None)
+            self.say(f"No checkpoint: {error}")
+
+    def thin(self) -> None:
+        held = {int(path.name[5:]): path for path in saved(self.checkpoints)}
+        for step in held.keys() - kept(held, self.newest, self.manifest.training.checkpoint_every):
+            remove(held[step])
+            self.unproven.discard(step)
+
+    def prove(self) -> None:
+        """Compare what is kept with what the swarm has certified since; what differs is none of the run's states."""
+        certified = {each.step: each.root.hex() for each in self.averager.wanted()}
+        for path in saved(self.checkpoints)[:BESIDE]:
+            step = int(path.name[5:])
+            if step not in self.unproven or step not in certified:
+                continue
+            self.unproven.discard(step)
+            if record_of(path).state == certified[step]:
+                self.events("kept", f"Kept the state of step {step}: certified.", step=step, root=certified[step])
+            else:
+                remove(path)
+                self.say(f"The state of step {step} is not the one that the swarm certified: not kept.")

@@ -1,0 +1,103 @@
+"""An archive with real peers: it keeps what the swarm certified, and a run whose peers are all dead goes on from it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peers.demo.follow import Followed
+from swarm.checkpoint import load, saved
+from tests.peers.real_swarm import LOOPBACK, RealSwarm, in_rounds_of, make_run, step_of, swarm_of, wait_for
+from tests.peers.test_cli import assert_one_line, run
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def swarm(tmp_path: Path) -> Iterator[RealSwarm]:
+    with swarm_of(tmp_path, make_run(tmp_path)) as swarm:
+        yield swarm
+
+
+def kept(archive: Followed) -> int:
+    """The last step that it said it keeps, certified."""
+    return int(archive.latest["kept"]["step"]) if "kept" in archive.latest else 0
+
+
+def kill(*peers: Followed) -> None:
+    for peer in peers:
+        peer.process.kill()
+    for peer in peers:
+        peer.process.wait(10)
+
+
+def state_of(folder: Path, step: int) -> str:
+    return str(json.loads((folder / "checkpoints" / f"step-{step:08d}" / "checkpoint.json").read_bytes())["state"])
+
+
+def test_a_dead_run_goes_on_from_its_archive(swarm: RealSwarm) -> None:
+    seed = swarm.seed()
+    a, b = swarm.join("a", "--wait-for", "2"), swarm.join("b", "--wait-for", "2")
+    archive = swarm.take_part("archive", "archive", "--keep", "2")
+    wait_for(lambda: in_rounds_of(a, 3), 120, "rounds with the archive", a, b, archive)
+    wait_for(lambda: kept(archive) >= 8, 120, "two certified states", a, b, archive)
+    assert archive.steps[-1]["samples"] == 0
+    assert swarm.same("a", "archive")
+    place = swarm.folder / "archive"
+    assert len(saved(place / "checkpoints")) <= 2 + 1, "thinned"
+
+    kill(archive, a, b, seed)  # the archive too, in the middle of whatever it did
+    left = {path.name: load(path).state.digest() for path in saved(place / "checkpoints")}
+    assert left, "what it kept is whole"
+    for name in ("a", "b"):
+        shutil.rmtree(swarm.folder / name)
+
+    again = swarm.seed("--from", str(place))
+    newcomer = swarm.join("c")
+    wait_for(lambda: in_rounds_of(newcomer, 2), 200, "rounds with a newcomer", again, newcomer)
+    adopted = saved(swarm.run / "archive" / "checkpoints")[-1]
+    step = int(adopted.name[5:])
+    assert load(adopted).state.digest() == left[adopted.name]
+    first = next(event for event in newcomer.steps if event["outcome"] == "committed" and event["group"] > 0)
+    assert first["step"] > step, "it began where the archive was"
+    met = step_of(newcomer)
+    wait_for(lambda: step_of(newcomer) >= met + 8, 60, "more rounds", again, newcomer)
+    assert state_of(swarm.folder / "c", max(_steps(swarm, "c"))) == state_of(
+        swarm.run / "archive", max(_steps(swarm, "c"))
+    )
+    again.process.send_signal(signal.SIGINT)
+    assert again.process.wait(15) == 0
+
+
+def _steps(swarm: RealSwarm, name: str) -> list[int]:
+    ours = {path.name for path in saved(swarm.run / "archive" / "checkpoints")}
+    return [int(path.name[5:]) for path in saved(swarm.folder / name / "checkpoints") if path.name in ours]
+
+
+def test_volunteers_go_on_by_the_archives_own_link(swarm: RealSwarm) -> None:
+    seed = swarm.seed()
+    a = swarm.join("a")
+    archive = swarm.take_part("archive", "archive")
+    wait_for(lambda: kept(archive) >= 4, 120, "a certified state", a, archive)
+    kill(a, seed)
+    archive.process.send_signal(signal.SIGTERM)
+    assert archive.process.wait(15) == 130
+
+    alone = swarm.take_part("archive", "archive")  # by the old link, in which nobody answers any more
+    link = str(alone.wait_for("archiving", 60, lambda: alone.ended)["link"])
+    newcomer = swarm.join("b", link=link)
+    wait_for(lambda: in_rounds_of(newcomer, 2), 200, "rounds with a newcomer", alone, newcomer)
+    assert min(event["step"] for event in newcomer.steps if event["outcome"] == "committed") > 4
+
+
+def test_what_is_no_archive_is_refused_in_one_line(swarm: RealSwarm) -> None:
+    empty = swarm.folder / "empty"
+    empty.mkdir()
+    said = assert_one_line(run("seed", str(swarm.run), *LOOPBACK, "--from", str(empty)), 8)
+    assert "holds no log of rounds" in said
+    assert not (swarm.run / "archive").exists()
