@@ -14,7 +14,7 @@ from peers.join import accept, ask
 @click.command(
     "archive",
     epilog="Examples:\n\n  bloomswarm archive 'bloomswarm:...' --dir my-archive --keep 5\n\n"
-    "  bloomswarm seed my-run --from my-archive   (when all peers of the run are gone)",
+    "  bloomswarm seed my-run --from my-archive/checkpoints/step-00000040   (all peers of the run are gone)",
 )
 @click.argument("link")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), required=True, help="Where the states are kept.")

@@ -45,7 +45,7 @@ class Archive(Assistant):
         super().__init__(*arguments, **named)
         self.newest = self.settings.keep_checkpoints
         self.settings = self.settings.model_copy(update={"keep_checkpoints": 10_000})  # thinned here
-        self.unproven: set[int] = set()  # steps of checkpoints that no later round has certified yet
+        self.proven: set[int] = set()  # steps whose state here is the one that a later round certified
 
     def __enter__(self) -> Archive:
         self.require_room()
@@ -90,43 +90,37 @@ class Archive(Assistant):
         self.events("archiving", words, link=link)
 
     def making(self) -> Follow:
-        self.unproven = {int(path.name[5:]) for path in saved(self.checkpoints)[:1]}
         return Follow(self)
 
     def apply(self, outcome: Averaged) -> None:
         super().apply(outcome)
-        if self.unproven:
-            self.prove()
-
-    def save(self) -> Path:
-        path = super().save()
-        self.unproven.add(self.state.step)
         self.thin()
-        return path
+        self.prove()
 
     def keep_fetched(self) -> None:
-        try:
-            self.save()
-        except ResourceError as error:
-            self.reporter.checkpoint(None)
-            self.say(f"No checkpoint: {error}")
+        self.saving.due(self.last_step)
+        self.thin()
 
     def thin(self) -> None:
         held = {int(path.name[5:]): path for path in saved(self.checkpoints)}
         for step in held.keys() - kept(held, self.newest, self.manifest.training.checkpoint_every):
             remove(held[step])
-            self.unproven.discard(step)
 
     def prove(self) -> None:
-        """Compare what is kept with what the swarm has certified since; what differs is none of the run's states."""
+        """Compare the newest with what the swarm has certified since; what differs is none of the run's states."""
+        fresh = {int(path.name[5:]): path for path in saved(self.checkpoints)[:BESIDE]}
+        for step in [step for step in fresh if step % self.manifest.training.checkpoint_every or step in self.proven]:
+            del fresh[step]
+        if not fresh:
+            return
         certified = {each.step: each.root.hex() for each in self.averager.wanted()}
-        for path in saved(self.checkpoints)[:BESIDE]:
-            step = int(path.name[5:])
-            if step not in self.unproven or step not in certified:
-                continue
-            self.unproven.discard(step)
-            if record_of(path).state == certified[step]:
-                self.events("kept", f"Kept the state of step {step}: certified.", step=step, root=certified[step])
-            else:
-                remove(path)
-                self.say(f"The state of step {step} is not the one that the swarm certified: not kept.")
+        for step in fresh.keys() & certified.keys():
+            self.proven.add(step)
+            self.settle(step, fresh[step], certified[step])
+
+    def settle(self, step: int, path: Path, root: str) -> None:
+        if record_of(path).state == root:
+            self.events("kept", f"Kept the state of step {step}: certified.", step=step, root=root)
+        else:
+            remove(path)
+            self.say(f"The state of step {step} is not the one that the swarm certified: not kept.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 from collections.abc import Iterator
@@ -12,8 +11,7 @@ import pytest
 
 from peers.demo.follow import Followed
 from swarm.checkpoint import load, saved
-from tests.peers.real_swarm import LOOPBACK, RealSwarm, in_rounds_of, make_run, step_of, swarm_of, wait_for
-from tests.peers.test_cli import assert_one_line, run
+from tests.peers.real_swarm import RealSwarm, in_rounds_of, make_run, swarm_of, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -36,8 +34,8 @@ def kill(*peers: Followed) -> None:
         peer.process.wait(10)
 
 
-def state_of(folder: Path, step: int) -> str:
-    return str(json.loads((folder / "checkpoints" / f"step-{step:08d}" / "checkpoint.json").read_bytes())["state"])
+def step_in(name: str) -> int:
+    return int(name.removeprefix("step-"))
 
 
 def test_a_dead_run_goes_on_from_its_archive(swarm: RealSwarm) -> None:
@@ -57,26 +55,16 @@ def test_a_dead_run_goes_on_from_its_archive(swarm: RealSwarm) -> None:
     for name in ("a", "b"):
         shutil.rmtree(swarm.folder / name)
 
-    again = swarm.seed("--from", str(place))
-    newcomer = swarm.join("c")
-    wait_for(lambda: in_rounds_of(newcomer, 2), 200, "rounds with a newcomer", again, newcomer)
-    adopted = saved(swarm.run / "archive" / "checkpoints")[-1]
-    step = int(adopted.name[5:])
-    assert load(adopted).state.digest() == left[adopted.name]
-    first = next(event for event in newcomer.steps if event["outcome"] == "committed" and event["group"] > 0)
-    assert first["step"] > step, "it began where the archive was"
-    met = step_of(newcomer)
-    wait_for(lambda: step_of(newcomer) >= met + 8, 60, "more rounds", again, newcomer)
-    assert state_of(swarm.folder / "c", max(_steps(swarm, "c"))) == state_of(
-        swarm.run / "archive", max(_steps(swarm, "c"))
-    )
-    again.process.send_signal(signal.SIGINT)
-    assert again.process.wait(15) == 0
-
-
-def _steps(swarm: RealSwarm, name: str) -> list[int]:
-    ours = {path.name for path in saved(swarm.run / "archive" / "checkpoints")}
-    return [int(path.name[5:]) for path in saved(swarm.folder / name / "checkpoints") if path.name in ours]
+    newest = saved(place / "checkpoints")[0]
+    step = int(newest.name[5:])
+    again = swarm.seed("--from", str(newest))
+    c, d = swarm.join("c"), swarm.join("d")
+    wait_for(lambda: in_rounds_of(c, 2) and in_rounds_of(d, 2), 200, "rounds of newcomers", again, c, d)
+    assert min(event["step"] for event in c.steps if event["outcome"] == "committed") > step, "from there on"
+    served = saved(swarm.run / "checkpoints")[0]
+    assert load(served).state.digest() == left[newest.name]
+    wait_for(lambda: bool(swarm.same("c", "d")), 60, "a checkpoint of both", c, d)
+    assert min(map(step_in, swarm.states("c"))) > step
 
 
 def test_volunteers_go_on_by_the_archives_own_link(swarm: RealSwarm) -> None:
@@ -93,11 +81,3 @@ def test_volunteers_go_on_by_the_archives_own_link(swarm: RealSwarm) -> None:
     newcomer = swarm.join("b", link=link)
     wait_for(lambda: in_rounds_of(newcomer, 2), 200, "rounds with a newcomer", alone, newcomer)
     assert min(event["step"] for event in newcomer.steps if event["outcome"] == "committed") > 4
-
-
-def test_what_is_no_archive_is_refused_in_one_line(swarm: RealSwarm) -> None:
-    empty = swarm.folder / "empty"
-    empty.mkdir()
-    said = assert_one_line(run("seed", str(swarm.run), *LOOPBACK, "--from", str(empty)), 8)
-    assert "holds no log of rounds" in said
-    assert not (swarm.run / "archive").exists()

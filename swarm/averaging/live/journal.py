@@ -53,11 +53,11 @@ class Journal:
             start -= 1
         common = log.chain[start].position.head
         if common in self.places:
-            self.cut(self.places[common] + 1)
+            self._cut(self.places[common] + 1)
         elif start == 0:
             first = log.chain[1].commit
             if first is None or not self._precedes(first):
-                self.cut(0)
+                self._cut(0)
         for entry in log.chain[start + 1 :]:
             assert entry.commit is not None
             self._append(entry.commit)
@@ -66,8 +66,7 @@ class Journal:
     def _precedes(self, commit: Commit) -> bool:
         return bool(self.heads) and self.heads[-1] == commit.outcome.base
 
-    def cut(self, count: int) -> None:
-        """Keep only the first `count` commits."""
+    def _cut(self, count: int) -> None:
         assert self.file is not None
         for head in self.heads[count:]:
             del self.places[head]
