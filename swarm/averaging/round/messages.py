@@ -288,7 +288,10 @@ class Bye(Message):
 
 def encode(message: Message) -> bytes:
     """The canonical body: what is signed and digested."""
-    return pack((message.TAG, *values(message)))
+    told = values(message)
+    if isinstance(message, Ready) and not message.invitation:
+        told = told[:-1]  # an open run pays nothing for what it does not use
+    return pack((message.TAG, *told))
 
 
 def seal(message: Message, sign: Callable[[bytes], bytes]) -> Envelope:

@@ -126,7 +126,7 @@ _last_vote = _maybe(_row(LastVote, _ballot, _digest))
 
 _FIELDS: dict[type[Message], tuple[Decoder, ...]] = {
     Call: (),
-    Ready: (_real, _counter, _real, _truth, _digest, _upto(MAX_STATE), _last_vote, _upto(MAX_INVITATION)),
+    Ready: (_real, _counter, _real, _truth, _digest, _upto(MAX_STATE), _last_vote),
     Roster: (_whole(1), _readys, _many(_index, MAX_SPANS)),
     Part: (_span, _digest, _many(_digest, 16)),
     Mean: (_span, _digest),
@@ -141,6 +141,8 @@ _FIELDS: dict[type[Message], tuple[Decoder, ...]] = {
 _KINDS: dict[int, tuple[type[Message], Decoder]] = {
     kind.TAG: (kind, _row(kind, _header, *decoders)) for kind, decoders in _FIELDS.items()
 }
+_open_ready, _invited_ready = (_row(Ready, _header, *_FIELDS[Ready], *more) for more in ((), (_upto(MAX_INVITATION),)))
+_KINDS[Ready.TAG] = (Ready, lambda v: _invited_ready(v) if len(v) == len(_FIELDS[Ready]) + 2 else _open_ready(v))
 
 
 def _unpack(data: bytes) -> Any:

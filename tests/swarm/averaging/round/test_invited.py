@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from swarm.averaging.round.context import Crypto, Door
-from swarm.averaging.round.messages import Ready, Roster
+from swarm.averaging.round.messages import MAX_INVITATION, Ballot, Header, MessageError, Ready, Roster, pack
+from swarm.averaging.round.reading import parse
 from swarm.averaging.simulation.machine import Machine
 from tests.swarm.averaging.round.table import FOUR, Table
 
@@ -83,3 +86,21 @@ def test_in_an_open_run_nobody_shows_anything() -> None:
     table.start()
     table.until_round(2)
     assert {said.message.invitation for said in table.said if isinstance(said.message, Ready)} == {b""}
+
+
+def test_an_invitation_in_a_ready_has_one_form_and_a_bound() -> None:
+    at = Header(bytes(32), bytes(32), 1, bytes(32), Ballot(0, "anna", 1), "anna", 1)
+
+    def packed(*shown: bytes) -> bytes:
+        body = pack((Ready.TAG, at, 1.0, 1, 0.0, True, bytes(32), b"", None, *shown))
+        return pack((body, b"signature"))
+
+    opened = parse(packed()).message
+    assert isinstance(opened, Ready)
+    assert opened.invitation == b""
+    invited = parse(packed(b"x" * MAX_INVITATION)).message
+    assert isinstance(invited, Ready)
+    assert invited.invitation == b"x" * MAX_INVITATION
+    for refused in (packed(b""), packed(b"x" * (MAX_INVITATION + 1)), packed(b"x", b"y")):
+        with pytest.raises(MessageError):
+            parse(refused)
