@@ -75,6 +75,7 @@ def serve(
 ) -> int:
     """Until told to leave. Returns the exit code. checkpoint: of a dead run, to start it again from."""
     from peers.arrival import offer
+    from peers.doorkeeper import keep_door
     from peers.lifecycle import Leave
     from peers.restart import Restart, offer_states
     from peers.run_folder import RunFolder
@@ -98,6 +99,7 @@ def serve(
             on_death=leave.now,
         )
         with closing(opened(make, listen, folder)) as network:
+            keep_door(network, signed, run, lambda words: events("note", words))
             offer(network, signed, folder.tokenizer(), folder.weights())
             if restart is not None:
                 events("restart", restart.begin(network))

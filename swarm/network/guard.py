@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -137,8 +138,8 @@ class Guard:
     def better_informed(self, records: Mapping[str, ProgressRecord]) -> list[str]:
         """Peers that say they have a newer list of revocations, and were not asked for it just now."""
         serial = self.admission.revocations.serial
-        newer = [peer for peer, record in records.items() if record.revocations > serial and peer != self.own_id]
-        return [peer for peer in newer if self._may_ask(peer)][:GOSSIPS]
+        newer = (peer for peer, record in records.items() if record.revocations > serial and peer != self.own_id)
+        return list(islice(filter(self._may_ask, newer), GOSSIPS))
 
 
 def admit_only(network: Network, admission: Admission) -> Guard:
