@@ -66,7 +66,8 @@ class Caller:
             return None
         self.called = position.head
         joining = {*counted} if position.electorate else {*counted, *live}
-        return Due(tuple(sorted(joining - {*position.seats, self.me})), ())
+        silent = position.seats.keys() - live.keys() - self.tally.fresh(now)
+        return Due(tuple(sorted(joining - {*position.seats, self.me})), absent=tuple(sorted(silent - {self.me})))
 
     def _holds(self, now: float, position: Position, live: Mapping[str, ProgressRecord]) -> bool:
         """Is the swarm further, as somebody says? Then a peer without a vote catches up first; but not for ever."""

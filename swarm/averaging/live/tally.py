@@ -78,6 +78,10 @@ class Tally:
             peer: item for peer, item in self.told.items() if item[1].base == base and now - item[0] < FRESH_SECONDS
         }
 
+    def fresh(self, now: float) -> set[str]:
+        """Who has told anything lately."""
+        return {peer for peer, (when, _) in self.told.items() if now - when < FRESH_SECONDS}
+
     def samples(self, now: float, base: bytes, cap: int) -> float:
         """What the peers on `base` will have together at their next boundaries, none counted above `cap`."""
         return math.fsum(min(told.expected(now - when), cap) for when, told in self.on(now, base).values())

@@ -68,13 +68,13 @@ def genesis(run: bytes) -> Position:
 
 
 def host_of(position: Position, policy: Policy, number: int, candidates: Iterable[str]) -> str:
-    """Who should host this ballot. From the first fork ballot on, everyone we know of gets a turn.
+    """Who should host this ballot. From the first fork ballot on, every candidate gets a turn.
 
     Only liveness depends on it: a ballot is (number, host, incarnation), so two hosts of one number are two ballots.
     """
     if position.electorate and number < policy.fork_ballots:
         return position.order[number % len(position.order)].peer
-    everyone = sorted(set(candidates) | set(position.seats), key=lambda peer: rendezvous(position.head, peer))
+    everyone = sorted(candidates, key=lambda peer: rendezvous(position.head, peer))
     return everyone[number % len(everyone)]
 
 

@@ -74,6 +74,7 @@ class Context:
     expected: set[str] = field(default_factory=set)  # announced by the progress records
     visitors: OrderedDict[str, None] = field(default_factory=OrderedDict)  # asked us something, not in the electorate
     leaving: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)  # of the electorate, nothing was heard of them when the round was due
     suspects: set[str] = field(default_factory=set)  # reducers whose bytes did not come, in this round
     outcomes: dict[bytes, Outcome] = field(default_factory=dict)  # proposals of this round by digest
     owners: tuple[str, ...] = ()  # who reduced each span in the last round
@@ -173,8 +174,9 @@ class Context:
         rostered = (ready.message.at.peer for ready in readys)
         return sorted({*position.seats, *self.expected, *self.visitors, *rostered, self.me.peer})
 
-    def candidates(self) -> set[str]:
-        return {*self.expected, *self.visitors, self.me.peer}
+    def candidates(self, position: Position) -> set[str]:
+        """Who may host a ballot of a fork. Of an electorate that has died, each would cost one."""
+        return {*self.expected, *self.visitors, *(position.seats.keys() - self.absent), self.me.peer}
 
     def patience(self, number: int, bandwidths: Iterable[float] = ()) -> float:
         return self.policy.patience(self.last_seconds, self.policy.transfer_seconds(bandwidths), number)

@@ -28,10 +28,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """It is time for a round, by the progress records. `expected`: announced peers besides the electorate."""
+    """It is time for a round, by the progress records. `expected`: announced peers besides the electorate.
+
+    absent: of the electorate, those of whom nothing is heard. They are waited for, and host no ballot of a fork.
+    """
 
     expected: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

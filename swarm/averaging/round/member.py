@@ -81,7 +81,7 @@ class Member:
             ballot, self.ahead = self.ahead, None
             self.accept(now, ballot)
             return False
-        host = host_of(self.position, self.context.policy, self.number, self.context.candidates())
+        host = host_of(self.position, self.context.policy, self.number, self.context.candidates(self.position))
         return host == self.context.me.peer
 
     # --- ballots -----------------------------------------------------------------------------------------------------

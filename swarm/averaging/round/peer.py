@@ -113,7 +113,8 @@ class Peer:
                 self.messages.receive(now, sender, envelope, held)
             case Tick():
                 self.wake = math.inf
-            case Due(expected, leaving):
+            case Due(expected, leaving, absent):
+                self.context.absent = set(absent)
                 self.due(now, expected, leaving)
             case Contribute():
                 self.contribute(now, event)
@@ -139,7 +140,7 @@ class Peer:
         context.expected = set(expected)
         context.leaving.update(leaving)
         self.member.open(now)
-        if host_of(position, context.policy, 0, context.candidates()) == context.me.peer:
+        if host_of(position, context.policy, 0, context.candidates(position)) == context.me.peer:
             self.lead(now, 0)
         if not position.votes(context.me.peer, context.me.incarnation):
             for seat in position.order[:8]:
