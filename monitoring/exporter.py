@@ -249,6 +249,7 @@ class PeerExporter:
             "status": "stalled" if stalled else "ok",
             "state": self.current_state,
             "detail": self.detail,
+            "clock_skew_seconds": self.series.get("swarm_clock_skew_seconds"),
             "step": int(self.series.get("swarm_step") or 0),
             "seconds_since_step": None if age is None else round(age, 1),
             "version": __version__,

@@ -18,6 +18,7 @@ from peers.checkpoint_donor import OFFERS, PURPOSE, REQUEST, SPANS, TABLE, TABLE
 from peers.pin import Pin, require_pinned
 from swarm.checkpoint import saved, state_file_of
 from swarm.errors import CheckpointError, NetworkError, ResourceError
+from swarm.network.conversations import Conversations
 from swarm.network.download import Download, reason_of
 from swarm.network.streams import PeerError
 from swarm.span_file import SpanFile, span_of, spans_with
@@ -194,10 +195,12 @@ class StateFetcher:
             missing = set(range(file.spans)) - held
 
             async def ask(donor: str, span: int, offset: int, length: int, seconds: float) -> bytearray:
-                return await self._ask(donor, (wanted.root, span, offset, length), seconds)
+                request = REQUEST.pack(wanted.root, span, offset, length)
+                return await asked.ask(donor, request, timeout_seconds=seconds, limit_bytes=length)
 
+            asked = Conversations(self.network.streams, SPANS, PURPOSE)
             download = Download(table.digests, sizes, missing=missing, ask=ask, keep=file.write)
-            self.network.run(self._watched(download, having, sum(sizes[span] for span in held)))
+            self.network.run(self._watched(download, having, sum(sizes[span] for span in held), asked))
             self._load(file, state)  # every span was checked when it came, or where it was found
 
     def _table(self, wanted: CertifiedState, donors: Sequence[str]) -> tuple[Table, list[str]]:
@@ -233,7 +236,7 @@ class StateFetcher:
             donor, SPANS, REQUEST.pack(*what), timeout_seconds=seconds, limit_bytes=what[3], purpose=PURPOSE
         )
 
-    async def _watched(self, download: Download, donors: Sequence[str], done: int) -> None:
+    async def _watched(self, download: Download, donors: Sequence[str], done: int, asked: Conversations) -> None:
         """Run it, tell how it goes, and stop where this peer leaves."""
         total, told = sum(download.sizes), [done, 0]
 
@@ -252,6 +255,7 @@ class StateFetcher:
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+            asked.close()
             for donor, (reason, detail) in download.given_up.items():
                 self._gave_up(donor, reason, detail)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.checkpoint import record_of, saved, state_file_of
+from swarm.checkpoint import record_of, saved, span_digests_of, state_file_of
 from swarm.errors import CheckpointError
 from swarm.network.allowance import Allowance
 from swarm.network.streams import RefusedError
@@ -41,21 +41,27 @@ ALLOWED_STATES, ALLOWED_TOTAL, ALLOWED_SECONDS = 4, 64, 3600.0  # states given t
 class Held:
     """A checkpoint's state, open: it can be read to its end also when it was removed meanwhile."""
 
-    def __init__(self, path: Path, file: SpanFile) -> None:
-        self.path, self.file = path, file
+    def __init__(self, path: Path, file: SpanFile, root: bytes) -> None:
+        self.path, self.file, self.root = path, file, root
         self.lock = threading.Lock()
         self.used = 0.0
         self.table = b""
 
-    def read(self, span: int, offset: int, length: int) -> bytes:
+    def read(self, span: int, offset: int, length: int) -> bytes | bytearray:
         """IndexError, OSError; ValueError where it was closed."""
         with self.lock:  # against being closed meanwhile
             if span != TABLE:
                 return self.file.read(span, offset, length)
             if not self.table:
-                head = TABLE_HEAD.pack(self.file.step, self.file.samples)
-                self.table = head + b"".join(self.file.digests())
+                self.table = TABLE_HEAD.pack(self.file.step, self.file.samples) + b"".join(self._digests())
             return self.table[offset : offset + length]
+
+    def _digests(self) -> list[bytes]:
+        """Those that were written with the checkpoint where they are its root's, else of the bytes themselves."""
+        told = span_digests_of(self.path, self.file.spans)
+        if told is not None and root_of(self.file.step, self.file.samples, told) == self.root:
+            return told
+        return self.file.digests()
 
     def close(self) -> None:
         with self.lock:
@@ -94,12 +100,12 @@ class CheckpointDonor:
             if record.log_head is not None:
                 yield record.log_head, record.state, path
 
-    async def _give(self, peer_id: str, request: bytearray) -> bytes:
+    async def _give(self, peer_id: str, request: bytearray) -> bytes | bytearray:
         if len(request) != REQUEST.size:
             raise RefusedError("a malformed request")
         return await asyncio.get_running_loop().run_in_executor(None, self._read, peer_id, request)
 
-    def _read(self, peer_id: str, request: bytearray) -> bytes:
+    def _read(self, peer_id: str, request: bytearray) -> bytes | bytearray:
         root, span, offset, length = REQUEST.unpack(request)
         length = min(length, PIECE_BYTES)
         if not self.allowance.take(peer_id, length):
@@ -120,7 +126,7 @@ class CheckpointDonor:
                 if path is None:
                     return None
                 try:
-                    self.held[root] = Held(path, SpanFile.open(self.manifest, state_file_of(path)))
+                    self.held[root] = Held(path, SpanFile.open(self.manifest, state_file_of(path)), root)
                 except (OSError, CheckpointError):
                     return None
             self.held[root].used = self.clock()

@@ -30,6 +30,7 @@ from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
+from peers.visit import clock_skew
 from peers.wiring import averager, evaluator, initial_state, reading, starting_state, work
 from swarm.averaging.averager import Averaged
 from swarm.chronicle import Chronicler
@@ -100,6 +101,7 @@ class Peer:
         """Nobody has been heard of for a while: knock again at the doors that are known."""
         doors = [*self.network.initial_peers, *self.acquaintances.addresses()]
         causes = self.network.meet(doors)
+        self.reporter.clock.look(clock_skew(self.network, causes))
         if causes and all(cause is not None for cause in causes.values()):
             again = f"{len(causes)} known addresses are tried again in {show_seconds(seconds)}"
             self.say(f"Nobody of the swarm answers ({next(iter(causes.values()))}): going on alone; {again}.")

@@ -13,6 +13,7 @@ from monitoring.energy import MACHINE_WATTS, Estimate, Meter, Rapl, sources
 from monitoring.exporter import IDLE, PeerExporter, Text
 from monitoring.gpu import find_gpu, index_of
 from monitoring.view.facts import facts_of
+from peers.clock import ClockWatch
 from peers.standing import Standing
 from swarm.averaging.averager import Averaged, Missed
 from swarm.checkpoint import record_of
@@ -81,6 +82,7 @@ class Reporter:
         )
         self._measure_energy()
         self.standing = Standing(self.exporter, network)
+        self.clock = ClockWatch(lambda words: events("clock", words))
 
     def __enter__(self) -> Reporter:
         if self.settings.metrics:
@@ -248,9 +250,9 @@ class Reporter:
         """Figures about the others: who lives, how their clocks go, and what of theirs was refused."""
         records = self.progress.records()
         self.exporter.live_peers(Counter(record.role for record in records.values()))
-        self.exporter.clock_skew(
-            self.standing.skew({peer: each for peer, each in records.items() if peer != self.network.peer_id})
-        )
+        skew = self.standing.skew({peer: each for peer, each in records.items() if peer != self.network.peer_id})
+        self.exporter.clock_skew(skew)
+        self.clock.look(skew)
         rejected = self.network.rejected()
         for reason, count in (rejected - self.counted).items():
             self.exporter.rejected(reason, count)

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from peers.clock import fault
 from swarm.errors import ConfigError
 
 WATCH_SECONDS = 2.0
@@ -88,6 +89,8 @@ def peer_status(folder: Path) -> dict[str, Any]:
     state = str(health["state"])
     if state != "paused" and str(health.get("detail")).startswith("as a branch"):
         state = "forked"
+    if (wrong := fault(health.get("clock_skew_seconds"))) is not None:
+        return status | {"advice": wrong}
     return status | {"advice": advice(state if health["status"] == "ok" else str(health["status"]))}
 
 

@@ -61,3 +61,17 @@ def undialled(answers: Sequence[Outside]) -> str | None:
     seen = sorted({answer.seen for answer in answers})
     causes = {f"port {port}: {cause}" for answer in answers for port, cause in answer.ports.items() if cause}
     return f"nobody can dial this machine at {', '.join(seen)} ({'; '.join(sorted(causes)) or 'it listens on no port'})"
+
+
+def clock_skew(network: Network, doors: Mapping[str, str | None]) -> float | None:
+    """Seconds that this machine's clock is ahead of the first of these that answers; None where none does.
+
+    doors: addresses, each with the cause where it could not be dialled, as `Network.meet` gives them.
+    """
+    for address, cause in doors.items():
+        if cause is None:
+            try:
+                return -network.clock_of(address.rpartition("/p2p/")[2])
+            except NetworkError:
+                network.reject("sounding")
+    return None

@@ -5,6 +5,7 @@
         checkpoint.json     digests of everything, data cursor, head of the log, whatever the peer adds
         manifest.json       the signed manifest
         tokenizer.json
+        spans.sha256        32 bytes for each span of the state: told by donors without hashing all of it first
 
 It is written beside its place, synced and renamed (`swarm/durable.py`), so no reader ever finds half of one.
 """
@@ -32,6 +33,7 @@ from swarm.tokenizer import MAX_TOKENIZER_BYTES
 from swarm.validation import Strict, parse_json
 
 STATE, RECORD, MANIFEST, TOKENIZER = "state.safetensors", "checkpoint.json", "manifest.json", "tokenizer.json"
+SPANS = "spans.sha256"
 MAX_RECORD_BYTES = 16 << 20
 NAME = re.compile(r"step-([0-9]{8,12})")
 
@@ -95,11 +97,12 @@ def save(
 
     cursor, extra: JSON values, given back as they are.
     """
+    digests = state.span_digests()
     record = {
         "manifest": manifest.digest,
         "step": state.step,
         "samples": state.samples,
-        "state": state.digest(),
+        "state": state.root(digests).hex(),
         "tokenizer": digest(tokenizer),
         "log_head": log_head,
         "cursor": dict(cursor),
@@ -111,7 +114,8 @@ def save(
     with _explained(target, 4 * len(state.vectors) * state.layout.size), unfinished(folder, target.name) as making:
         with synced(making / STATE) as file:
             write_state(state, file)
-        for name, data in [(TOKENIZER, tokenizer), (MANIFEST, manifest.to_json()), (RECORD, sealed)]:
+        files = {TOKENIZER: tokenizer, MANIFEST: manifest.to_json(), SPANS: b"".join(digests), RECORD: sealed}
+        for name, data in files.items():
             with synced(making / name) as file:
                 file.write(data)
         sync_folder(making)
@@ -157,6 +161,15 @@ def record_of(path: Path) -> Record:
 def state_file_of(path: Path) -> Path:
     """The file with the shared state, in a checkpoint's folder."""
     return path / STATE
+
+
+def span_digests_of(path: Path, spans: int) -> list[bytes] | None:
+    """The digests of the state's spans as they were written with it; None where they are not there. Not checked."""
+    try:
+        data = (path / SPANS).read_bytes() if (path / SPANS).stat().st_size == 32 * spans else b""
+    except OSError:
+        return None
+    return [data[at : at + 32] for at in range(0, len(data), 32)] or None
 
 
 def latest(folder: Path) -> Path | None:

@@ -77,17 +77,18 @@ class SpanFile:
         """Of all vectors together."""
         return VALUE_BYTES * self.vectors * self._values(span)
 
-    def read(self, span: int, offset: int, length: int) -> bytes:
+    def read(self, span: int, offset: int, length: int) -> bytearray:
         """Part of a span's bytes; fewer where the span ends. IndexError for a span that there is not."""
         if not 0 <= span < self.spans:
             raise IndexError(span)
-        pieces = []
+        data = bytearray(max(0, min(length, self.span_bytes(span) - offset)))
+        rest = memoryview(data)
         for place, size in self._places(span):
-            if offset < size and length > 0:
-                pieces.append(os.pread(self.file.fileno(), min(length, size - offset), place + offset))
-                length -= len(pieces[-1])
-            offset = max(0, offset - size)
-        return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+            part = rest[: max(0, size - offset)]
+            if part and os.preadv(self.file.fileno(), [part], place + offset) != len(part):
+                raise IndexError(f"{self.path} has become shorter")
+            rest, offset = rest[len(part) :], max(0, offset - size)
+        return data
 
     def write(self, span: int, data: bytes | bytearray | memoryview) -> None:
         """All bytes of a span, which the caller has checked. ResourceError where the disk is full."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from peers.checks.finding import Finding, fail, ok, warn
+from peers.clock import FAR_SECONDS, SET_CLOCK, WRONG_SECONDS
 from peers.visit import seen_from, undialled
 from swarm.errors import SwarmError
 from swarm.sizing import show_bytes, show_seconds
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from swarm.manifest import SignedManifest
     from swarm.network.host import Network
     from swarm.network.sounding import Way
-
-WRONG_SECONDS, FAR_SECONDS = 3.0, 1.0  # the DHT turns away a clock that is more than 3 s off
-SET_CLOCK = "sudo timedatectl set-ntp true"
 
 
 class Seeds:

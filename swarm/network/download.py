@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from swarm.errors import NetworkError
-from swarm.network.streams import Cause, PeerError
+from swarm.network.failure import Cause, PeerError
 
 DONORS = 4  # asked at once
 TAKERS = 3  # spans asked of one donor at once, so that a long way does not leave the link idle

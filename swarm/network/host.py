@@ -29,7 +29,7 @@ from swarm.network.guard import Guard
 from swarm.network.pipe import Buffer
 from swarm.network.reach import Outside, ask_outside, port_of
 from swarm.network.seeds import check_seeds
-from swarm.network.sounding import Way, measure
+from swarm.network.sounding import Way, clock_of, measure
 from swarm.network.streams import Channel, Handler, Receiver, Streams
 from swarm.network.traffic import Traffic
 
@@ -247,6 +247,10 @@ class Network:
     def measure(self, peer_id: str) -> Way:
         """Round trip, speed each way and clock of a peer, as seen from here. PeerError where it does not answer."""
         return self.run(measure(self.streams, peer_id), MEASURE_SECONDS)
+
+    def clock_of(self, peer_id: str) -> float:
+        """Seconds that a peer's clock is ahead of ours. PeerError where it does not answer."""
+        return self.run(clock_of(self.streams, peer_id), DHT_SECONDS)
 
     def seen_by(self, peer_id: str, ports: Sequence[int] | None = None) -> Outside:
         """Let a peer dial us back, at these ports or those we listen on. PeerError where it does not answer."""

@@ -80,7 +80,8 @@ def join_failure(error: Exception, reached: Sequence[str]) -> NetworkError:
     """What hivemind's DHT said when it could not join, in our words."""
     said = " ".join(str(error).split())[:200]
     if "local time must be within" in said:
-        return NetworkError("this machine's clock is more than 3 s off that of the seed; set it (ntp) and try again")
+        remedy = "set it: sudo timedatectl set-ntp true"
+        return NetworkError(f"this machine's clock is more than 3 s off that of the seed; {remedy}")
     if "can't access this node" in said:
         return NetworkError("the seed cannot dial this machine (NAT or firewall); use --client, or forward the port")
     told = ", ".join(reached)

@@ -61,34 +61,45 @@ class Sounding:
 
 async def measure(streams: Streams, peer_id: str) -> Way:
     """Ask `peer_id`, moving at most 4.3 MB each way. PeerError where it does not answer as it should."""
-
-    async def ask(up: int, down: int) -> float:
-        answer = await streams.call(
-            peer_id,
-            HANDLER,
-            WANTED.pack(down),
-            bytes(up),
-            timeout_seconds=ANSWER_SECONDS,
-            limit_bytes=CLOCK.size + MOST_BYTES,
-        )
-        if len(answer) != CLOCK.size + down:
-            raise PeerError(peer_id, "refused", f"gave {len(answer) - CLOCK.size} of {down} bytes")
-        clock = float(CLOCK.unpack_from(answer)[0])
-        if not math.isfinite(clock):
-            raise PeerError(peer_id, "refused", "has a clock that is no number")
-        return clock
-
-    await ask(0, 0)  # the first one also dials
-    trip, ahead = min([await _trip(ask) for _ in range(TRIPS)])
-    upload = await _speed(lambda size: ask(size, 0), trip)
-    download = await _speed(lambda size: ask(0, size), trip)
+    trip, ahead = await _clock(streams, peer_id)
+    upload = await _speed(lambda size: _ask(streams, peer_id, size, 0), trip)
+    download = await _speed(lambda size: _ask(streams, peer_id, 0, size), trip)
     return Way(peer_id, trip, ahead, upload, download)
 
 
-async def _trip(ask: Callable[[int, int], Awaitable[float]]) -> tuple[float, float]:
+async def clock_of(streams: Streams, peer_id: str) -> float:
+    """Seconds that the clock of `peer_id` is ahead of ours. PeerError."""
+    return (await _clock(streams, peer_id))[1]
+
+
+async def _clock(streams: Streams, peer_id: str) -> tuple[float, float]:
+    """Of the quickest of a few trips, after one that also dials: its seconds, and how far the other clock is ahead."""
+    await _ask(streams, peer_id, 0, 0)
+    return min([await _trip(lambda: _ask(streams, peer_id, 0, 0)) for _ in range(TRIPS)])
+
+
+async def _ask(streams: Streams, peer_id: str, up: int, down: int) -> float:
+    """Move bytes; the peer's clock, Unix seconds."""
+    answer = await streams.call(
+        peer_id,
+        HANDLER,
+        WANTED.pack(down),
+        bytes(up),
+        timeout_seconds=ANSWER_SECONDS,
+        limit_bytes=CLOCK.size + MOST_BYTES,
+    )
+    if len(answer) != CLOCK.size + down:
+        raise PeerError(peer_id, "refused", f"gave {len(answer) - CLOCK.size} of {down} bytes")
+    clock = float(CLOCK.unpack_from(answer)[0])
+    if not math.isfinite(clock):
+        raise PeerError(peer_id, "refused", "has a clock that is no number")
+    return clock
+
+
+async def _trip(ask: Callable[[], Awaitable[float]]) -> tuple[float, float]:
     """Seconds there and back, and how far the other clock is ahead if both ways took as long."""
     wall, began = time.time(), time.perf_counter()
-    clock = await ask(0, 0)
+    clock = await ask()
     seconds = time.perf_counter() - began
     return seconds, clock - (wall + seconds / 2)
 

@@ -4,7 +4,7 @@ Every size is checked before memory is taken for it. The protocol name holds the
 runs do not even share a stream. Bytes are counted as they are written and read, frame headers included.
 
     request, one-way message    length (4 bytes, big-endian) | body
-    response                    status (1 byte) | length (4 bytes) | body, or the refusal's text
+    response                    status (1 byte) | length (4 bytes) | body, or the refusal's text; then perhaps more
     end of a channel            the length 2^32 - 1; answered by one zero byte when every message was taken
 
 The end is answered in words because the daemon closes a stream that is closed on one side long before the other side
@@ -18,14 +18,13 @@ import contextlib
 import logging
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from swarm.errors import NetworkError
 from swarm.network.caps import UNCAPPED, Caps
-from swarm.network.causes import dial_cause
-from swarm.network.pipe import Buffer, DaemonError, Listener, Pipe, open_stream
+from swarm.network.failure import PeerError, RefusedError, failures
+from swarm.network.pipe import Buffer, Listener, Pipe, open_stream
 from swarm.network.traffic import Traffic
 
 LENGTH = struct.Struct(">I")
@@ -40,24 +39,10 @@ SLOWEST_BYTES_PER_SECOND = 20_000  # a frame that comes slower than this is give
 STALL_SECONDS = 20.0
 IDLE_SECONDS = 600.0  # a one-way channel on which nothing comes
 
+__all__ = ["Channel", "Conversation", "Handler", "PeerError", "Receiver", "RefusedError", "Streams"]
 Handler = Callable[[str, bytearray], Awaitable[Buffer]]  # (peer id, request) -> response
 Receiver = Callable[[str, bytearray], Awaitable[None]]  # (peer id, message); the next is read when it returns
-Cause = Literal["unreachable", "refused", "timeout", "too-large", "closed"]
 logger = logging.getLogger(__name__)
-
-
-class PeerError(NetworkError):
-    """A peer could not be asked or did not answer as it should. `cause` is fit to be a metric's label."""
-
-    def __init__(self, peer_id: str, cause: Cause, detail: str) -> None:
-        super().__init__(f"peer {peer_id} {cause}: {detail}; another peer may be tried")
-        self.peer_id = peer_id
-        self.cause: Cause = cause
-        self.detail = detail
-
-
-class RefusedError(Exception):
-    """Raised by a handler: the caller gets the text (PeerError "refused"), nothing is logged."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +72,7 @@ class Channel:
     async def send(self, *parts: Buffer, timeout_seconds: float = 60.0) -> None:
         """One message made of `parts`, which are not copied. PeerError where the stream broke."""
         size = sum(map(len, parts))
-        with _failures(self._pipe.peer_id, timeout_seconds):
+        with failures(self._pipe.peer_id, timeout_seconds):
             async with asyncio.timeout(timeout_seconds), self._turn:
                 await self._pipe.write(LENGTH.pack(size), *parts)
         self._traffic.add("sent", self._purpose, LENGTH.size + size)
@@ -95,7 +80,7 @@ class Channel:
     async def close(self, timeout_seconds: float = 5.0) -> None:
         """Wait until the receiver has taken every message, then close. PeerError where it has not."""
         try:
-            with _failures(self._pipe.peer_id, timeout_seconds):
+            with failures(self._pipe.peer_id, timeout_seconds):
                 async with asyncio.timeout(timeout_seconds), self._turn:
                     await self._pipe.write(END)
                     await self._pipe.read(1)
@@ -110,6 +95,32 @@ class Channel:
             return
 
     def abort(self) -> None:
+        self._pipe.close()
+
+
+class Conversation:
+    """Requests and answers on one stream, one after another: opening a stream costs as much as 200 kB on it."""
+
+    def __init__(self, pipe: Pipe, traffic: Traffic, purpose: str) -> None:
+        self._pipe, self._traffic, self._purpose = pipe, traffic, purpose
+
+    async def ask(self, *request: Buffer, timeout_seconds: float, limit_bytes: int) -> bytearray:
+        """The answer, of at most `limit_bytes`. After any PeerError but "refused" nothing more can be asked."""
+        size, peer_id = sum(map(len, request)), self._pipe.peer_id
+        with failures(peer_id, timeout_seconds):
+            async with asyncio.timeout(timeout_seconds):
+                await self._pipe.write(LENGTH.pack(size), *request)
+                self._traffic.add("sent", self._purpose, LENGTH.size + size)
+                status, length = ANSWER.unpack(await self._pipe.read(ANSWER.size))
+                if length > (limit_bytes if status == OK else MAX_REFUSAL):
+                    raise PeerError(peer_id, "too-large", f"{length} bytes, at most {limit_bytes} were expected")
+                answer = await self._pipe.read(length)
+                self._traffic.add("received", self._purpose, ANSWER.size + length)
+        if status != OK:
+            raise PeerError(peer_id, "refused", answer.decode("utf-8", "replace"))
+        return answer
+
+    def close(self) -> None:
         self._pipe.close()
 
 
@@ -160,29 +171,28 @@ class Streams:
         purpose: str | None = None,
     ) -> bytearray:
         """The answer of `peer_id`, of at most `limit_bytes`. PeerError: see `cause`."""
-        size, purpose = sum(map(len, request)), purpose or name
-        with _failures(peer_id, timeout_seconds):
+        with failures(peer_id, timeout_seconds):
+            async with asyncio.timeout(timeout_seconds):
+                conversation = await self.converse(peer_id, name, timeout_seconds=timeout_seconds, purpose=purpose)
+                try:
+                    return await conversation.ask(*request, timeout_seconds=timeout_seconds, limit_bytes=limit_bytes)
+                finally:
+                    conversation.close()
+
+    async def converse(
+        self, peer_id: str, name: str, *, timeout_seconds: float = 10.0, purpose: str | None = None
+    ) -> Conversation:
+        """A stream to the handler `name` of `peer_id`, for several requests. PeerError where it cannot be opened."""
+        with failures(peer_id, timeout_seconds):
             async with asyncio.timeout(timeout_seconds):
                 pipe = await self._pipe(peer_id, name)
-                try:
-                    await pipe.write(LENGTH.pack(size), *request)
-                    self._traffic.add("sent", purpose, LENGTH.size + size)
-                    status, length = ANSWER.unpack(await pipe.read(ANSWER.size))
-                    if length > (limit_bytes if status == OK else MAX_REFUSAL):
-                        raise PeerError(peer_id, "too-large", f"{length} bytes, at most {limit_bytes} were expected")
-                    answer = await pipe.read(length)
-                    self._traffic.add("received", purpose, ANSWER.size + length)
-                finally:
-                    pipe.close()
-        if status != OK:
-            raise PeerError(peer_id, "refused", answer.decode("utf-8", "replace"))
-        return answer
+        return Conversation(pipe, self._traffic, purpose or name)
 
     async def open(
         self, peer_id: str, name: str, *, timeout_seconds: float = 10.0, purpose: str | None = None
     ) -> Channel:
         """A one-way channel to the receiver `name` of `peer_id`. PeerError where it cannot be opened."""
-        with _failures(peer_id, timeout_seconds):
+        with failures(peer_id, timeout_seconds):
             async with asyncio.timeout(timeout_seconds):
                 pipe = await self._pipe(peer_id, name)
         return Channel(pipe, self._traffic, purpose or name)
@@ -262,18 +272,32 @@ class Streams:
             self._inbound_bytes -= size
 
     async def _answer(self, pipe: Pipe, service: _Service, handler: Handler) -> None:
-        status = OK
-        answer: Buffer = b""
-        async with self._message(pipe, service, await self._header(pipe, STALL_SECONDS)) as request:
+        """Requests, one after another, until who asks has closed."""
+        header = await self._header(pipe, STALL_SECONDS)
+        while True:
+            async with self._message(pipe, service, header) as request:
+                status, answer = await self._handled(pipe.peer_id, service, handler, request)
+            await self._give(pipe, service, status, answer)
             try:
-                if (why := await self._refusal(pipe.peer_id, service)) is not None:
-                    raise RefusedError(why)
-                answer = await handler(pipe.peer_id, request)
-            except RefusedError as refusal:
-                status, answer = REFUSED, str(refusal).encode("utf-8")[:MAX_REFUSAL]
-            except Exception:  # a bug in a handler must not look like a dead peer
-                logger.exception("the handler of %s failed", service.purpose)
-                status, answer = REFUSED, b"the handler failed"
+                header = await self._header(pipe, STALL_SECONDS)
+            except TimeoutError:
+                return  # nothing more is asked: that is no stall
+
+    async def _handled(
+        self, peer_id: str, service: _Service, handler: Handler, request: bytearray
+    ) -> tuple[int, Buffer]:
+        """Status and answer."""
+        try:
+            if (why := await self._refusal(peer_id, service)) is not None:
+                raise RefusedError(why)
+            return OK, await handler(peer_id, request)
+        except RefusedError as refusal:
+            return REFUSED, str(refusal).encode("utf-8")[:MAX_REFUSAL]
+        except Exception:  # a bug in a handler must not look like a dead peer
+            logger.exception("the handler of %s failed", service.purpose)
+            return REFUSED, b"the handler failed"
+
+    async def _give(self, pipe: Pipe, service: _Service, status: int, answer: Buffer) -> None:
         if self._outbound_bytes + len(answer) > MAX_OUTBOUND_BYTES:
             self.rejected["busy"] += 1
             status, answer = REFUSED, b"too many ask at once; try again later"
@@ -282,19 +306,5 @@ class Streams:
             async with asyncio.timeout(STALL_SECONDS + len(answer) / SLOWEST_BYTES_PER_SECOND):
                 await pipe.write(ANSWER.pack(status, len(answer)), answer)
                 self._traffic.add("sent", service.purpose, ANSWER.size + len(answer))
-                await pipe.finish()
         finally:
             self._outbound_bytes -= len(answer)
-
-
-@contextlib.contextmanager
-def _failures(peer_id: str, timeout_seconds: float) -> Iterator[None]:
-    """Everything that can go wrong with one peer, as one error."""
-    try:
-        yield
-    except TimeoutError:
-        raise PeerError(peer_id, "timeout", f"no answer within {timeout_seconds:.0f} s") from None
-    except DaemonError as error:
-        raise PeerError(peer_id, "unreachable", dial_cause(str(error))) from None
-    except (EOFError, OSError) as error:
-        raise PeerError(peer_id, "closed", str(error) or "the stream ended") from None

@@ -116,7 +116,7 @@ class DamagedDonor(CheckpointDonor):
         self.damage, self.sound, self.gave = damage, sound, 0
         super().__init__(network, run, folder / "checkpoints")
 
-    async def _give(self, peer_id: str, request: bytearray) -> bytes:
+    async def _give(self, peer_id: str, request: bytearray) -> bytes | bytearray:
         answer = await super()._give(peer_id, request)
         if REQUEST.unpack(request)[1] == TABLE:
             return answer
@@ -126,7 +126,7 @@ class DamagedDonor(CheckpointDonor):
         damaged = self.damage(answer)
         if damaged is None:
             await asyncio.sleep(3600)
-        if isinstance(damaged, bytes):
+        if isinstance(damaged, bytes | bytearray):
             return damaged
         assert isinstance(damaged, float)
         await asyncio.sleep(damaged)

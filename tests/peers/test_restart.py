@@ -21,23 +21,24 @@ def test_a_dead_run_goes_on_where_its_owner_says(tmp_path: Path) -> None:
     with swarm_of(tmp_path, folder) as swarm:
         seed = swarm.seed()
         a, b = swarm.join("a", "--wait-for", "2"), swarm.join("b", "--wait-for", "2")
-        wait_for(lambda: step_of(b) >= 9 and len(swarm.states("b")) > 0, 120, "some rounds", a, b)
+        archive = swarm.take_part("archive", "archive", "--keep", "2")
+        wait_for(lambda: step_of(b) >= 9 and len(swarm.states("archive")) > 0, 120, "some rounds", a, b, archive)
         b.process.kill()
         b.process.wait(5)
         old = step_of(b)
         wait_for(lambda: step_of(a) > old + 12, 120, "the other goes on", a)
         alive = run("seed", str(folder), "--from", str(newest(tmp_path / "b")), "--peer", swarm.link)
         assert "already runs" in assert_one_line(alive, 6)
-        for peer in (a, seed):
+        wait_for(lambda: len(swarm.states("archive")) == 2, 60, "two checkpoints, and no more, are archived", archive)
+        for peer in (a, archive, seed):
             peer.process.kill()
             peer.process.wait(5)
-    kept = newest(tmp_path / "a")
+    kept = newest(tmp_path / "archive")
     step = int(kept.name[5:])
-    shutil.copytree(kept, tmp_path / "archive" / kept.name)
     shutil.rmtree(tmp_path / "a")
     (tmp_path / "b" / "peers.json").unlink(missing_ok=True)
     with swarm_of(tmp_path, folder) as swarm:
-        seed = swarm.seed("--from", str(tmp_path / "archive" / kept.name))
+        seed = swarm.seed("--from", str(kept))
         assert f"goes on from step {step}" in seed.latest["restart"]["words"]
         new, back, third = (swarm.join(name) for name in ("new", "b", "third"))
         wait_for(
