@@ -57,6 +57,7 @@ def test_a_link_that_pins_another_history_is_refused(swarm: RealSwarm, a: Follow
     line = assert_one_line(said, 5)
     assert f"round {step}" in line
     assert "another history" in line
+    assert "branch" not in said.stdout, "forks of before are none of this peer's"
     again = run("join", swarm.link, "--yes", "--dir", str(swarm.folder / "elsewhere"), *LOOPBACK)
     assert "another history" in assert_one_line(again, 5), "the pin counts for this folder from then on"
     assert in_rounds_of(a, 1), "the swarm does not mind"

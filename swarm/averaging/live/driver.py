@@ -223,7 +223,7 @@ class Driver:
     def _note(self, effect: events.Effect) -> None:
         match effect:
             case events.Forked(lineage, round_):
-                if round_ > 1:  # a run's first round has no electorate, and is a fork of genesis by rule
+                if round_ > 1 and self._was_in():  # a run's first round is a fork of genesis by rule
                     self.figures.forks += 1
                     logger.warning("round %d: no quorum answered; going on as lineage %s", round_, lineage.hex()[:12])
             case events.Diverged(indices):
@@ -233,6 +233,12 @@ class Driver:
                 logger.info("a contribution was not used: %s", why)
             case events.Proof(peer, first, second):
                 self._run_off(partial(self._keep_proof, peer, first.wire, second.wire))
+
+    def _was_in(self) -> bool:
+        """Is this process in the roster of the last round? Forks in a log that is only followed are history."""
+        commit, me = self.core.log.chain[-1].commit, self.core.context.me
+        headers = [ready.message.at for ready in commit.outcome.readys] if commit is not None else []
+        return any((at.peer, at.incarnation) == (me.peer, me.incarnation) for at in headers)
 
     def _keep_proof(self, peer: str, first: bytes, second: bytes) -> None:
         if self.folder is not None:
