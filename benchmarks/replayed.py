@@ -47,7 +47,9 @@ class Replayed:
     seed: int = 0
     samples: int = 0
     computed: float = 0.0  # seconds in all
-    tokens: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)  # by language, and here there are none
+    languages: Counter[str] = field(default_factory=Counter)
+    losses: Counter[str] = field(default_factory=Counter)
     mean_loss: float | None = None
     pause: threading.Event = field(default_factory=threading.Event)
     debt: float = 0.0  # seconds by which this process woke late: taken off the next ones
