@@ -17,9 +17,9 @@ from peers.run_folder import RunFolder
 from swarm.averaging.averager import Averaged
 from swarm.checkpoint import record_of, saved
 from swarm.durable import remove
-from swarm.errors import IncompatibleError, ResourceError
+from swarm.errors import IncompatibleError, NetworkError, ResourceError
 from swarm.link import Link
-from swarm.sizing import show_bytes
+from swarm.sizing import parameters, show_bytes
 from swarm.state_file import file_size
 
 BESIDE = 2  # states on disk besides those kept: one that is being written, one that is being fetched
@@ -63,8 +63,7 @@ class Archive(Assistant):
         """Say how much disk this may take in the end; ResourceError where there is not so much."""
         training, newest = self.manifest.training, self.newest
         count = most(training.steps, newest, training.checkpoint_every)
-        state = file_size(self.manifest)
-        size = state + RESIDUAL_BYTES * self.parameters()
+        size = file_size(self.manifest) + RESIDUAL_BYTES * parameters(self.manifest.model)
         held = saved(self.checkpoints)
         bound, free = (count + BESIDE) * size, shutil.disk_usage(self.folder).free + len(held) * size
         if free < bound:
@@ -76,11 +75,6 @@ class Archive(Assistant):
             f"Keeping at most {count} states of {show_bytes(size)} in {self.folder}: the newest {newest} and one for "
             f"each power of ten behind them; with what is under way {show_bytes(bound)}, and the log of rounds."
         )
-
-    def parameters(self) -> int:
-        from swarm.sizing import parameters
-
-        return parameters(self.manifest.model)
 
     def door(self) -> None:
         """Whoever has this link can join by it, also when nobody else is left."""
@@ -113,7 +107,10 @@ class Archive(Assistant):
             del fresh[step]
         if not fresh:
             return
-        certified = {each.step: each.root.hex() for each in self.averager.wanted()}
+        try:
+            certified = {each.step: each.root.hex() for each in self.averager.wanted()}
+        except NetworkError:
+            return  # the daemon is being started again, or this peer leaves: after a later round
         for step in fresh.keys() & certified.keys():
             self.proven.add(step)
             self.settle(step, fresh[step], certified[step])
