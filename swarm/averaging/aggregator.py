@@ -8,13 +8,14 @@ that anyone who holds the same frames can compute the same mean.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from swarm.averaging.codec.base import FLOAT32_MAX, PIECE, Codec
-from swarm.averaging.codec.coding import Encoded, add_residual, encode_pieces
-from swarm.averaging.codec.frame import open_frame
+from swarm.averaging.codec.coding import Encoded, Frame, add_residual, encode_pieces
+from swarm.averaging.codec.frame import body_of
 from swarm.errors import IncompatibleError
 
 Rows = Iterator[tuple[np.ndarray, float]]
@@ -31,6 +32,8 @@ class Aggregator(ABC):
         """ "weighted-mean@1"."""
         return f"{self.name}@{self.version}"
 
+    linear: ClassVar[bool] = False  # the sum of share x values: then a codec adds what it decodes, in fewer steps
+
     @abstractmethod
     def combine(self, rows: Rows, out: np.ndarray) -> None:
         """Write the aggregate of `rows` to `out` (n,) float32.
@@ -45,6 +48,7 @@ class WeightedMean(Aggregator):
 
     name = "weighted-mean"
     version = 1
+    linear = True
 
     def combine(self, rows: Rows, out: np.ndarray) -> None:
         out.fill(0)
@@ -69,36 +73,54 @@ def reduce_span(
     codec: Codec,
     aggregator: Aggregator,
     size: int,
-    contributions: Sequence[tuple[bytes | memoryview, float]],
+    contributions: Sequence[tuple[Frame, float]],
     total_weight: float,
     residual: np.ndarray | None = None,
 ) -> Encoded:
-    """The encoded aggregate of one span, and the reducer's tentative residual.
+    """The encoded aggregate of one span, and the reducer's tentative residual. Its quality is not measured.
 
-    contributions: (frame, weight) in roster order, of the senders that are included. total_weight: the sum of their
-    weights. residual: what this reducer still owes the span, (size,) uint16 bfloat16 bits, or None.
+    contributions: (frame, weight) in roster order, of the senders that are included; their checksums were compared
+    when they came. total_weight: the sum of their weights. residual: what this reducer still owes the span, (size,)
+    uint16 bfloat16 bits, or None.
     Raises CodecError if a frame is not one of `codec` with `size` values (nothing was combined then).
     """
-    assert contributions, "a span without any sender is void, not reduced"
-    assert all(0 <= weight <= total_weight for _, weight in contributions), total_weight
-    assert total_weight > 0, total_weight
-    bodies = [open_frame(codec, size, frame) for frame, _ in contributions]
-    shares = [weight / total_weight for _, weight in contributions]
-    scratch, mean = np.empty(min(size, PIECE), np.float32), np.empty(min(size, PIECE), np.float32)
-    whole = codec.wire_bytes(PIECE)
-
-    def rows(part: slice) -> Rows:
-        length = part.stop - part.start
-        start = part.start // PIECE * whole
-        for body, share in zip(bodies, shares, strict=True):
-            codec.decode(body[start : start + codec.wire_bytes(length)], scratch[:length])
-            yield scratch[:length], share
+    mean = np.empty(min(size, PIECE), np.float32)
+    combine = combination(codec, aggregator, size, contributions, total_weight)
 
     def fill(part: slice, out: np.ndarray, cut: bool) -> None:
         piece = mean[: part.stop - part.start]
-        aggregator.combine(rows(part), piece)
+        combine(part, piece)
         if cut:
             np.clip(piece, -FLOAT32_MAX, FLOAT32_MAX, out=piece)  # shares may add up to a hair over 1
         add_residual(piece, None if residual is None else residual[part], out, cut=cut)
 
-    return encode_pieces(codec, size, fill)
+    return encode_pieces(codec, size, fill, measure=False)
+
+
+def combination(
+    codec: Codec, aggregator: Aggregator, size: int, contributions: Sequence[tuple[Frame, float]], total_weight: float
+) -> Callable[[slice, np.ndarray], None]:
+    """A function that writes the aggregate of one piece of a span; arguments and errors as of `reduce_span`."""
+    assert contributions, "a span without any sender is void, not reduced"
+    assert all(0 <= weight <= total_weight for _, weight in contributions), total_weight
+    assert total_weight > 0, total_weight
+    bodies = [(body_of(codec, size, frame), weight / total_weight) for frame, weight in contributions]
+    scratch, whole = np.empty(min(size, PIECE), np.float32), codec.wire_bytes(PIECE)
+
+    def encoded(part: slice) -> Iterator[tuple[np.ndarray, float]]:
+        start = part.start // PIECE * whole
+        for body, share in bodies:
+            yield body[start : start + codec.wire_bytes(part.stop - part.start)], share
+
+    def rows(part: slice) -> Rows:
+        values = scratch[: part.stop - part.start]
+        for body, share in encoded(part):
+            codec.decode(body, values)
+            yield values, share
+
+    def add(part: slice, out: np.ndarray) -> None:
+        out.fill(0)
+        for body, share in encoded(part):
+            codec.add(body, share, out, scratch[: len(out)])
+
+    return add if aggregator.linear else lambda part, out: aggregator.combine(rows(part), out)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from swarm.averaging.codec import Codec, decode, squares
+from swarm.averaging.codec import Codec, Frame, decode, squares
 
 
 class EncodedMean:
@@ -17,7 +17,7 @@ class EncodedMean:
     certified and their senders' bytes checked, so damage here is this machine's: CodecError when it is read.
     """
 
-    def __init__(self, codec: Codec, size: int, span_size: int, frames: Sequence[bytes | None]) -> None:
+    def __init__(self, codec: Codec, size: int, span_size: int, frames: Sequence[Frame | None]) -> None:
         assert len(frames) == -(-size // span_size), (len(frames), size, span_size)
         self.size = size
         self._codec = codec
@@ -39,7 +39,7 @@ class EncodedMean:
                 for sums in squares(self._codec, frame, span.stop - span.start):
                     yield from sums.tolist()
 
-    def _spans(self) -> Iterator[tuple[slice, bytes | None]]:
+    def _spans(self) -> Iterator[tuple[slice, Frame | None]]:
         for index, frame in enumerate(self._frames):
             start = index * self._span_size
             yield slice(start, min(start + self._span_size, self.size)), frame

@@ -17,7 +17,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 
-from swarm.averaging.codec import Codec, Encoded, decode, encode, encode_with_feedback
+from swarm.averaging.codec import Codec, Encoded, Frame, decode, encode, encode_with_feedback
 from swarm.averaging.codec.base import BLOCK, FLOAT32_MAX
 from swarm.averaging.codec.float16 import Float16
 from swarm.averaging.round.assign import Carrier, shares
@@ -128,7 +128,7 @@ def traffic(levels: Levels, codec_bytes: float = EIGHT_BITS) -> dict[int, Traffi
     return result
 
 
-def partial_sum(codec: Codec, size: int, sent: Sequence[tuple[bytes, float]], total_weight: float) -> np.ndarray:
+def partial_sum(codec: Codec, size: int, sent: Sequence[tuple[Frame, float]], total_weight: float) -> np.ndarray:
     """Sum of weight / total_weight x values over a group's frames in roster order, (size,) float32.
 
     total_weight: of all groups. CodecError if a frame is not one of `codec` with `size` values.
@@ -141,7 +141,7 @@ def partial_sum(codec: Codec, size: int, sent: Sequence[tuple[bytes, float]], to
     return np.clip(total, -FLOAT32_MAX, FLOAT32_MAX, out=total)  # shares may add up to a hair over 1
 
 
-def combine(codec: Codec, size: int, partials: Sequence[bytes], residual: np.ndarray | None = None) -> Encoded:
+def combine(codec: Codec, size: int, partials: Sequence[Frame], residual: np.ndarray | None = None) -> Encoded:
     """The one encoding of a part of the mean from every group's partial sum, in the order of the groups."""
     total, scratch = np.zeros(size, np.float32), np.empty(size, np.float32)
     for frame in partials:
@@ -157,11 +157,11 @@ class Exchange:
     sent, received: bytes by roster index, frames with their headers.
     """
 
-    means: list[list[bytes]]
+    means: list[list[Frame]]
     sent: list[int]
     received: list[int]
 
-    def move(self, frame: bytes, source: int, *targets: int) -> None:
+    def move(self, frame: Frame, source: int, *targets: int) -> None:
         """Count a frame from `source` to all targets but itself."""
         for target in targets:
             if target != source:

@@ -18,7 +18,7 @@ import numpy as np
 
 from swarm.averaging.aggregator import aggregator_named, reduce_span
 from swarm.averaging.averager import Averaged, Contribution, Member, Missed, Outcome, RoundStats
-from swarm.averaging.codec import Encoded, Quality, codec_named, encode_with_feedback
+from swarm.averaging.codec import Encoded, Frame, Quality, codec_named, encode_with_feedback
 from swarm.averaging.encoded_mean import EncodedMean
 from swarm.schema import AveragingSpec
 
@@ -202,10 +202,10 @@ class SimulatedSwarm:
         self._attempt += 1
         self._changed.notify_all()
 
-    def _reduce(self, members: Sequence[str], givers: Mapping[str, Offer]) -> list[bytes | None]:
+    def _reduce(self, members: Sequence[str], givers: Mapping[str, Offer]) -> list[Frame | None]:
         """The mean's frame of each span, None where the script voids it. Residuals are adopted here and only here."""
         total = sum(offer.contribution.weight for offer in givers.values())
-        frames: list[bytes | None] = []
+        frames: list[Frame | None] = []
         for index, span in enumerate(self._spans()):
             if index in self._script.void.get(self.step, ()):
                 frames.append(None)
@@ -221,14 +221,14 @@ class SimulatedSwarm:
             frames.append(mean.frame)
         return frames
 
-    def _outcome(self, peer: str, offer: Offer, offers: Mapping[str, Offer], frames: list[bytes | None]) -> Outcome:
+    def _outcome(self, peer: str, offer: Offer, offers: Mapping[str, Offer], frames: list[Frame | None]) -> Outcome:
         stats = self._stats(peer, offer, offers, frames)
         if offer.fault in (Fault.MISS, Fault.LOST):
             return Missed(self.step, f"scripted: {offer.fault.value}", behind=True, stats=stats)
         members = self._members({other: o for other, o in offers.items() if o.arrives})
         return Averaged(self.step, self._mean(frames), members, included=offer.arrives, stats=stats)
 
-    def _stats(self, peer: str, offer: Offer, offers: Mapping[str, Offer], frames: list[bytes | None]) -> RoundStats:
+    def _stats(self, peer: str, offer: Offer, offers: Mapping[str, Offer], frames: list[Frame | None]) -> RoundStats:
         """Counted from the frames: spans to their reducers, and each mean from its reducer to everybody who listens."""
         members = [other for other, o in offers.items() if o.arrives]
         senders = [other for other, o in offers.items() if o.encoded and o.fault is not Fault.MISS]
@@ -255,7 +255,7 @@ class SimulatedSwarm:
         gifts = {peer: offer.contribution for peer, offer in offers.items()}
         return tuple(Member(peer, gift.samples, gift.weight) for peer, gift in gifts.items())
 
-    def _mean(self, frames: Sequence[bytes | None]) -> EncodedMean:
+    def _mean(self, frames: Sequence[Frame | None]) -> EncodedMean:
         return EncodedMean(self.codec, self.size, self.span_size, frames)
 
     def _spans(self) -> list[slice]:

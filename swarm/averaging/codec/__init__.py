@@ -5,7 +5,9 @@ from __future__ import annotations
 from swarm.averaging.codec.base import BLOCK, PIECE, Codec
 from swarm.averaging.codec.coding import (
     Encoded,
+    Frame,
     Quality,
+    check,
     decode,
     encode,
     encode_with_feedback,
@@ -25,8 +27,10 @@ __all__ = [
     "Codec",
     "CodecError",
     "Encoded",
+    "Frame",
     "NonFiniteError",
     "Quality",
+    "check",
     "codec_named",
     "decode",
     "encode",

@@ -49,6 +49,24 @@ class Codec(ABC):
         Raises CodecError for bytes that `encode` cannot have written.
         """
 
+    def encode_both(self, values: np.ndarray, out: np.ndarray, back: np.ndarray) -> None:
+        """`encode`, and what `decode` makes of it in `back` (size,) float32. Here: one after the other."""
+        self.encode(values, out)
+        self.decode(out, back)
+
+    def add(self, body: np.ndarray, share: float, out: np.ndarray, scratch: np.ndarray) -> None:
+        """Add `share` times the decoded values to `out` (size,) float32, the same bits on every machine.
+
+        scratch: (size,) float32, overwritten. Raises as `decode`.
+        """
+        self.decode(body, scratch)
+        np.multiply(scratch, np.float32(share), out=scratch)
+        np.add(out, scratch, out=out)
+
+    def check(self, body: np.ndarray, size: int) -> None:
+        """Raise CodecError where `decode` would."""
+        self.decode(body, np.empty(size, np.float32))
+
     @abstractmethod
     def error_bound(self, values: np.ndarray) -> np.ndarray:
         """The largest |value - decoded| for each of `values` (size,) float32, as (size,) float64."""

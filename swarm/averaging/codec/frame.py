@@ -86,13 +86,13 @@ def new_frame(codec: Codec, size: int) -> tuple[np.ndarray, np.ndarray]:
     return frame, frame[HEADER_BYTES:]
 
 
-def seal(codec: Codec, size: int, frame: np.ndarray) -> bytes:
-    """The finished frame: header and checksum around the body that was written into it."""
+def seal(codec: Codec, size: int, frame: np.ndarray) -> memoryview:
+    """The finished frame, not copied: header and checksum around the body that was written into it."""
     head = _HEADER.pack(MAGIC, codec_id(codec), size, len(frame) - HEADER_BYTES)
     frame[: _HEADER.size] = np.frombuffer(head, np.uint8)
     total = checksum(head, frame[HEADER_BYTES:])
     frame[_HEADER.size : HEADER_BYTES] = np.frombuffer(_SUM.pack(total), np.uint8)
-    return frame.tobytes()
+    return frame.data.toreadonly()
 
 
 def open_frame(codec: Codec, size: int, frame: bytes | memoryview) -> np.ndarray:
@@ -100,12 +100,17 @@ def open_frame(codec: Codec, size: int, frame: bytes | memoryview) -> np.ndarray
 
     CodecError for anything else. Takes no memory that grows with the frame.
     """
+    body, header = body_of(codec, size, frame), read_header(frame)
+    if checksum(memoryview(frame)[: _HEADER.size], body) != header.checksum:
+        raise CodecError("frame with a wrong checksum: it was damaged on the way; ask for it again")
+    return body
+
+
+def body_of(codec: Codec, size: int, frame: bytes | memoryview) -> np.ndarray:
+    """`open_frame` for bytes that were checked when they came: all but the checksum."""
     header = read_header(frame)
     if header.codec_id != codec_id(codec):
         raise CodecError(f"frame of codec {header.codec_id.hex()}, the run's is {codec.label}; the sender is off")
     if header.size != size or header.body_bytes != body_bytes(codec, size):
         raise CodecError(f"frame of {header.size} values in {header.body_bytes} bytes, the span has {size}; refused")
-    body = np.frombuffer(frame, np.uint8, offset=HEADER_BYTES)
-    if checksum(memoryview(frame)[: _HEADER.size], body) != header.checksum:
-        raise CodecError("frame with a wrong checksum: it was damaged on the way; ask for it again")
-    return body
+    return np.frombuffer(frame, np.uint8, offset=HEADER_BYTES)

@@ -32,41 +32,51 @@ class Int8Block(Codec):
         return size + 2 * blocks_of(size)
 
     def encode(self, values: np.ndarray, out: np.ndarray) -> None:
+        self._encode(values, out, np.empty(len(values), np.float32))
+
+    def encode_both(self, values: np.ndarray, out: np.ndarray, back: np.ndarray) -> None:
+        """The rounded quotients are the codes already: nothing is read back and checked."""
+        scale_rows(back, from_bits(self._encode(values, out, back)))
+
+    def _encode(self, values: np.ndarray, out: np.ndarray, work: np.ndarray) -> np.ndarray:
+        """The scales' bits. work: (size,) float32, the codes when it is done."""
         size, blocks = len(values), blocks_of(len(values))
-        if whole := size == blocks * BLOCK:
-            padded = writable(values)
-        else:
-            padded = np.zeros(blocks * BLOCK, np.float32)
+        if size != blocks * BLOCK:
+            padded, wide = np.zeros(blocks * BLOCK, np.float32), np.empty(blocks * BLOCK + 2 * blocks, np.uint8)
             padded[:size] = values
-        codes = out[2 * blocks :].view(np.int8) if whole else np.empty(blocks * BLOCK, np.int8)
-        rows = torch.from_numpy(padded).view(blocks, BLOCK)
-        work = torch.abs(rows)
-        largest = work.amax(1).numpy()  # (blocks,), NaN where the block holds one
-        if not np.isfinite(largest.max(initial=0)):
-            found = first_non_finite(padded)
-            assert found is not None
-            raise NonFiniteError(*found)
-        bits = scale_bits(largest)
-        torch.mul(rows, torch.from_numpy(np.float32(1) / from_bits(bits))[:, None], out=work)
-        torch.from_numpy(codes).view(blocks, BLOCK).copy_(work.round_())
+            bits = self._encode(padded, wide, padded)
+            work[:] = padded[:size]
+            out[:] = wide[: len(out)]
+            return bits
+        rows = torch.from_numpy(writable(values)).view(blocks, BLOCK)
+        bits = scale_bits(largest_in(rows))
+        quotients = torch.from_numpy(work)
+        torch.mul(rows, torch.from_numpy(np.float32(1) / from_bits(bits))[:, None], out=quotients.view(blocks, BLOCK))
+        torch.from_numpy(out[2 * blocks :].view(np.int8)).copy_(quotients.round_())
         out[: 2 * blocks].view("<u2")[:] = bits
-        if not whole:
-            out[2 * blocks :].view(np.int8)[:] = codes[:size]
+        return bits
 
     def decode(self, body: np.ndarray, out: np.ndarray) -> None:
         scales, codes = self._parts(body, len(out))
-        whole = len(out) // BLOCK * BLOCK
         np.copyto(out, codes)
-        rows = torch.from_numpy(out[:whole]).view(-1, BLOCK)
-        torch.mul(rows, torch.from_numpy(scales)[: len(rows), None], out=rows)
-        if whole < len(out):
-            out[whole:] *= scales[-1]
+        scale_rows(out, scales)
+
+    def add(self, body: np.ndarray, share: float, out: np.ndarray, scratch: np.ndarray) -> None:
+        """Share and scale in one multiplication."""
+        scales, codes = self._parts(body, len(out))
+        np.copyto(scratch, codes)
+        scale_rows(scratch, scales * np.float32(share))
+        torch.from_numpy(out).add_(torch.from_numpy(scratch))
+
+    def check(self, body: np.ndarray, size: int) -> None:
+        self._parts(body, size)
 
     def squares(self, body: np.ndarray, size: int) -> np.ndarray:
         """Exact: a block's squared codes add up below 2^24, the scale's square has 16 bits, both fit a double."""
         scales, codes = self._parts(body, size)
-        padded = np.zeros((len(scales), BLOCK), np.float32)
-        padded.reshape(-1)[:size] = codes
+        padded = np.empty((len(scales), BLOCK), np.float32)
+        flat = padded.reshape(-1)
+        flat[:size], flat[size:] = codes, 0
         sums = np.einsum("ij,ij->i", padded, padded)  # integers below 2^24: exact in float32 in any order
         return sums.astype(np.float64) * np.square(scales.astype(np.float64))
 
@@ -92,6 +102,27 @@ class Int8Block(Codec):
 def blocks_of(size: int) -> int:
     """Blocks of `size` values; the last may be shorter."""
     return -(-size // BLOCK)
+
+
+def largest_in(rows: torch.Tensor) -> np.ndarray:
+    """The largest magnitude in each row, (blocks,) float32. NonFiniteError where one is not finite.
+
+    Two reductions that write nothing are faster than magnitudes and one reduction.
+    """
+    largest = torch.maximum(rows.amax(1), rows.amin(1).neg_()).numpy()  # NaN where the block holds one
+    if not np.isfinite(largest.max(initial=0)):
+        found = first_non_finite(rows.reshape(-1).numpy())
+        assert found is not None
+        raise NonFiniteError(*found)
+    return largest
+
+
+def scale_rows(values: np.ndarray, scales: np.ndarray) -> None:
+    """Multiply each block of `values` (size,) by its scale, in place."""
+    whole = len(values) // BLOCK * BLOCK
+    rows = torch.from_numpy(values[:whole]).view(-1, BLOCK)
+    torch.mul(rows, torch.from_numpy(scales)[: len(rows), None], out=rows)
+    values[whole:] *= scales[-1:]
 
 
 def scale_bits(largest: np.ndarray) -> np.ndarray:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
-from swarm.averaging.aggregator import reduce_span
-from swarm.averaging.codec import CodecError, Encoded, Quality, decode, encode_with_feedback, squares
+from swarm.averaging.aggregator import combination, reduce_span
+from swarm.averaging.codec import CodecError, Encoded, Frame, Quality, check, encode_with_feedback, squares
+from swarm.averaging.codec.base import pieces
 from swarm.averaging.live.residuals import Residuals, Trial
-from swarm.averaging.live.store import Frame, Store
+from swarm.averaging.live.store import Store
 from swarm.averaging.live.terms import Terms
 from swarm.averaging.round.events import Compute, Settle
 from swarm.averaging.round.messages import Ballot
@@ -44,7 +45,7 @@ class Reduced:
     """The trials of one span this peer reduces: the last is the one its residual follows."""
 
     last: Key | None = None
-    trials: dict[Key, tuple[list[tuple[Frame, float]], bytes]] = field(default_factory=dict)  # frames, encoded mean
+    trials: dict[Key, tuple[list[tuple[Frame, float]], Frame]] = field(default_factory=dict)  # frames, encoded mean
 
 
 class Arithmetic:
@@ -134,14 +135,10 @@ class Arithmetic:
         state.last = None
 
     def _mean(self, span: int, frames: list[tuple[Frame, float]]) -> np.ndarray:
-        size, total = self.terms.values(span), math.fsum(weight for _, weight in frames)
-        mean = np.empty(size, np.float32)
-
-        def rows() -> Iterator[tuple[np.ndarray, float]]:
-            for frame, weight in frames:
-                yield decode(self.terms.codec, memoryview(frame), size), weight / total
-
-        self.terms.aggregator.combine(rows(), mean)
+        terms, size, total = self.terms, self.terms.values(span), math.fsum(weight for _, weight in frames)
+        mean, combine = np.empty(size, np.float32), combination(terms.codec, terms.aggregator, size, frames, total)
+        for part in pieces(size):
+            combine(part, mean[part])
         return mean
 
     def forget(self, work: Compute) -> None:
@@ -198,10 +195,16 @@ def norm(quality: Quality) -> float:
     return math.sqrt(max(0.0, quality.squared_error - quality.squared_value + 2 * quality.product))
 
 
-def checked(terms: Terms, frame: Frame, span: int) -> tuple[bytes, float]:
-    """Digest and L2 norm of a frame that a stranger sent. CodecError if it is not one of this span, or not finite."""
-    sums: Sequence[np.ndarray] = squares(terms.codec, memoryview(frame), terms.values(span))
-    total = sum(float(part.sum()) for part in sums)
+def checked(terms: Terms, frame: Frame, span: int, *, measure: bool) -> tuple[bytes, float]:
+    """Digest of a frame that a stranger sent and, to `measure`, its L2 norm. CodecError if it is not one of this span.
+
+    A mean's norm is of no use to anybody; nor can it be infinite in a codec whose values are all finite.
+    """
+    size, total = terms.values(span), 0.0
+    if measure:
+        total = sum(float(part.sum()) for part in squares(terms.codec, frame, size))
+    else:
+        check(terms.codec, frame, size)
     if not math.isfinite(total):
         raise CodecError(f"a frame's values have squared norm {total}; refused")
     return hashlib.sha256(frame).digest(), math.sqrt(total)

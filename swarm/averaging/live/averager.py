@@ -275,7 +275,7 @@ class RoundAverager:
         if any(frame is None and not span.void for frame, span in zip(frames, outcome.spans, strict=True)):
             return Missed(step, "behind: bytes of a certified round are damaged on this disk", behind=True)
         assert outcome.round == step + 1, (outcome.round, step)
-        mean = EncodedMean(self.terms.codec, self.terms.size, self.terms.span_size, frames)  # type: ignore[arg-type]
+        mean = EncodedMean(self.terms.codec, self.terms.size, self.terms.span_size, frames)
         self._position, self._members = certified.position, outcome.roster
         return Averaged(step, mean, members_of(outcome), certified.included, self._stats(began, certified))
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from swarm.averaging.codec import Frame
 from swarm.averaging.live.arithmetic import Arithmetic, Given
 from swarm.averaging.live.caller import Caller
 from swarm.averaging.live.delivery import Behind, Broken, Certified, Delivery, Offer
@@ -24,7 +25,7 @@ from swarm.averaging.live.inbound import MESSAGE, TALLY, Inbound
 from swarm.averaging.live.journal import Journal
 from swarm.averaging.live.kept import Keeper
 from swarm.averaging.live.links import Bytes, Links, Opener
-from swarm.averaging.live.store import Frame, Store
+from swarm.averaging.live.store import Store
 from swarm.averaging.live.tally import Told
 from swarm.averaging.live.terms import Terms
 from swarm.averaging.round import events

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Protocol
 
 from swarm.averaging.codec import CodecError, frame_bytes
@@ -101,7 +102,8 @@ class Inbound:
     async def _check(self, sender: str, data: bytes, content: Message, payload: memoryview, span: int) -> None:
         loop = asyncio.get_running_loop()
         try:
-            digest, norm = await loop.run_in_executor(self.executor, checked, self.terms, payload, span)
+            work = partial(checked, self.terms, payload, span, measure=isinstance(content, Part))
+            digest, norm = await loop.run_in_executor(self.executor, work)
         except CodecError:
             self.counts["bad_frame"] += 1
             return

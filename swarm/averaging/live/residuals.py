@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from swarm.averaging.codec import Codec, Encoded, decode
+from swarm.averaging.codec import Codec, Encoded, Frame, decode
 from swarm.averaging.codec.coding import bfloat16_tensor
-from swarm.averaging.live.store import Frame
 from swarm.averaging.round.messages import sha256
 from swarm.durable import sync_folder, synced
 

@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-Frame = bytes | memoryview
+from swarm.averaging.codec import Frame
+
 logger = logging.getLogger(__name__)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.averaging.aggregator import WeightedMean, reduce_span
-from swarm.averaging.codec import CODECS, Codec, CodecError, decode, encode, squared_norm
+from swarm.averaging.codec import CODECS, Codec, CodecError, check, decode, encode, squared_norm
 from swarm.averaging.codec.checksum import checksum
 
 INPUTS = 25  # a hypothesis example
@@ -48,8 +48,10 @@ def feed(codec: Codec, size: int, frame: bytes) -> bool:
         with pytest.raises(CodecError):
             squared_norm(codec, frame, size)
         with pytest.raises(CodecError):
-            reduce_span(codec, WeightedMean(), size, [(frame, 1.0)], 1.0)
+            check(codec, frame, size)
         return False
+    check(codec, frame, size)
+    reduce_span(codec, WeightedMean(), size, [(frame, 1.0)], 1.0)  # takes what was checked
     assert np.isfinite(out).all()
     norm = squared_norm(codec, frame, size)
     assert 0 <= norm < float("inf")
