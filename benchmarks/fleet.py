@@ -96,9 +96,11 @@ class Ours:
 
         from benchmarks.run import layout_of, manifest_of
         from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+        from swarm.heap import keep_freed_memory
         from swarm.identity import Identity
         from swarm.network.host import Network
 
+        keep_freed_memory()  # as a peer does
         self.index, self.count = index, count
         manifest = manifest_of(values, count)
         self.network = Network(Identity.generate(), manifest.digest, initial_peers=addresses).start()

@@ -19,6 +19,7 @@ from peers.peer import Peer
 from peers.run_folder import RunFolder
 from peers.twin import refuse_twin
 from swarm.errors import INTERRUPTED, NetworkError
+from swarm.heap import keep_freed_memory
 from swarm.identity import Identity
 from swarm.link import Link
 from swarm.network.caps import Caps
@@ -31,6 +32,7 @@ REVIVALS = 5  # times that a daemon which died is started again before the peer 
 
 def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, kind: type[Peer] = Peer) -> int:
     """Train until the run's last step, the number of steps asked for, or a signal. The exit code."""
+    keep_freed_memory()
     require_golden()
     folder = settings.directory or run_folder(link.digest)
     events = Events(settings.log_format, folder)

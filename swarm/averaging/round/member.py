@@ -204,7 +204,7 @@ class Member:
         self.proposal = envelope
         self.extend(now, 2.0)
         self.fetches = 0
-        self.fetch_at = now + max(self.context.policy.cut_seconds, 0.25 * (self.context.last_seconds or 0.0))
+        self.fetch_at = now + self.pause_before_fetch(self.context.policy.cut_seconds)
         self.vote()
 
     def streams(self, sender: str, mean: Mean) -> bool:
@@ -260,7 +260,15 @@ class Member:
                 wanted = tuple(outcome.spans[i].digest for i in missing)
                 self.context.send([others[self.fetches % len(others)]], Fetch(header, digests=wanted))
         self.fetches += 1
-        self.fetch_at = now + self.context.policy.fetch_seconds
+        self.fetch_at = now + self.pause_before_fetch(self.context.policy.fetch_seconds)
+
+    def gained(self, now: float) -> None:
+        """A mean has come. As long as they do, the rest is on its way, and to ask for it would send it twice."""
+        self.fetch_at = max(self.fetch_at, now + self.pause_before_fetch(self.context.policy.cut_seconds))
+
+    def pause_before_fetch(self, least: float) -> float:
+        """A quarter of the last round: on slow lines everything takes longer."""
+        return max(least, 0.25 * (self.context.last_seconds or 0.0))
 
     # --- after the certificate ---------------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ class Reducer:
         self.context, self.position = context, position
         self.owed = owed  # span -> round in which this peer's residual of it was last paid
         self.parts: dict[tuple[int, str], tuple[Part, float]] = {}  # (span, sender) -> (part, norm)
+        self.latest: dict[str, tuple[int, float]] = {}  # sender -> span of the part that came last, and when
         self.roster: Roster | None = None
         self.tasks: dict[int, Task] = {}
         self.computed: list[tuple[Ballot, int, bytes]] = []
@@ -86,6 +87,7 @@ class Reducer:
             self.context.drop_parts([old[0].digest])
         self.context.keep_parts([part.digest])
         self.parts[key] = (part, held.norm)
+        self.latest[sender] = (part.span, now)
         self.consider(now, *key)
         self.tick(now)
 
@@ -119,22 +121,35 @@ class Reducer:
                 continue
             if task.gathering.over(now):
                 self.reduce(span, task)
-            elif now >= self.asks_at(task):
+            elif now >= self.asks_at(span, task):
                 self.ask(span, task)
 
-    def asks_at(self, task: Task) -> float:
-        """Halfway to giving up on a sender, its part is asked for once."""
-        return math.inf if task.asked else (task.gathering.start + task.gathering.closes) / 2
+    def asks_at(self, span: int, task: Task) -> float:
+        """Halfway to giving up on a sender, its part is asked for once: what is on its way must not be sent twice.
+
+        Parts come in the order of their spans. If a later one is here, this one was lost; else its sender may just be
+        slow, and only half of the longest wait tells.
+        """
+        if task.asked:
+            return math.inf
+        gathering = task.gathering
+        ends = gathering.closes if self.skipped(span, task) else gathering.start + gathering.limit
+        return (gathering.start + ends) / 2
+
+    def skipped(self, span: int, task: Task) -> list[str]:
+        """Senders of whom a later part has come since, and not this one."""
+        latest = {sender: self.latest.get(sender, (-1, 0.0)) for sender in task.gathering.missing}
+        return sorted(who for who, (last, when) in latest.items() if last > span and when >= task.gathering.start)
 
     def wakes(self) -> list[float]:
-        open_tasks = [task for task in self.tasks.values() if not task.senders]
-        return [at for task in open_tasks for at in (task.gathering.closes, self.asks_at(task))]
+        tasks = [(span, task) for span, task in self.tasks.items() if not task.senders]
+        return [at for span, task in tasks for at in (task.gathering.closes, self.asks_at(span, task))]
 
     def ask(self, span: int, task: Task) -> None:
         assert self.roster is not None
         task.asked = True
         header = self.context.header(self.position, self.roster.at.ballot)
-        self.context.send(sorted(task.gathering.missing), Fetch(header, spans=(span,)))
+        self.context.send(self.skipped(span, task) or sorted(task.gathering.missing), Fetch(header, spans=(span,)))
 
     def reduce(self, span: int, task: Task) -> None:
         """Average what came, in roster order, without what is wildly out of scale."""
@@ -199,6 +214,7 @@ class Reducer:
             self.context.emit(Settle("reducer", "drop", span, base))
         self.computed.clear()
         self.tasks.clear()
+        self.latest.clear()
         self.context.drop_parts([part.digest for part, _ in self.parts.values()])
         self.parts.clear()
 

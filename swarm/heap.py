@@ -1,0 +1,24 @@
+"""Freed memory is kept for the next use: what a round takes and gives back is the same megabytes every time.
+
+By default glibc gives spans of a mebibyte back to the kernel at once and gets them again page by page; measured, that
+took as long as encoding them (docs/benchmarks.md). One arena for all threads, so that what one has freed another can
+use. Elsewhere than on glibc nothing happens.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # mallopt(3)
+LARGEST_BYTES = 4 << 20  # larger pieces still come from the kernel and go back to it
+KEPT_BYTES = 128 << 20  # free memory above this goes back, too
+
+
+def keep_freed_memory() -> bool:
+    """For the whole process, best before it has threads. False where the system's allocator has no such settings."""
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    options = {ARENA_MAX: 1, MMAP_THRESHOLD: LARGEST_BYTES, TRIM_THRESHOLD: KEPT_BYTES}
+    return all(set_option(option, value) == 1 for option, value in options.items())
