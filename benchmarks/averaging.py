@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.fleet import Fleet
+from benchmarks.least import arithmetic_seconds
 
 GOALS = {"round_ratio": 4.0, "floor_ratio": 1.8, "extra_memory_ratio": 1.5}
 
@@ -43,7 +44,7 @@ def _measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
         rows = [_ours(ours) for _ in range(options.warm)]
         each_bytes = rows[-1]["sent"] // (count * max(1, count - 1))
         if options.alone:
-            rows = [_ours(ours) | {"floor": _floor(ours, peers, each_bytes)} for _ in range(options.rounds)]
+            rows = [_ours(ours) | _floor(ours, peers, each_bytes) for _ in range(options.rounds)]
             theirs: list[dict[str, float]] = []
         else:
             extra = {"window": options.window, "threads": baseline_threads}
@@ -51,14 +52,14 @@ def _measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
                 for _ in range(options.warm):
                     _theirs(baseline)
                 pairs = [
-                    (_ours(ours) | {"floor": _floor(ours, peers, each_bytes)}, _theirs(baseline))
-                    for _ in range(options.rounds)
+                    (_ours(ours) | _floor(ours, peers, each_bytes), _theirs(baseline)) for _ in range(options.rounds)
                 ]
                 rows, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
                 theirs[-1] |= _checked(baseline.timed("round", check=True))
         busy = ours.ask("memory", reset=False)
         checked = _checked(ours.timed("round", check=True))
-    return _result(options, rows, theirs, checked, _growth(idle, busy, values))
+    result = _result(options, rows, theirs, checked, _growth(idle, busy, values))
+    return result | _bound(options, result)
 
 
 def _ours(fleet: Fleet) -> dict[str, float]:
@@ -71,6 +72,7 @@ def _ours(fleet: Fleet) -> dict[str, float]:
         "called": ready - began,
         "exchanged": applied - ready,
         "sent": sum(a["sent"] for a in answers),
+        **_spent(answers),
     }
 
 
@@ -81,14 +83,20 @@ def _theirs(fleet: Fleet) -> dict[str, float]:
     return {
         "seconds": ended - min(a["copy_seconds"] for a in answers),
         "reduced": ended - min(a["running"] for a in answers),
+        **_spent(answers),
     }
 
 
-def _floor(fleet: Fleet, peers: list[str], each_bytes: int) -> float:
+def _spent(answers: list[dict[str, Any]]) -> dict[str, float]:
+    """CPU seconds of all peers, and of their daemons."""
+    return {"cpu": sum(a["cpu"][0] for a in answers), "daemon_cpu": sum(a["cpu"][1] for a in answers)}
+
+
+def _floor(fleet: Fleet, peers: list[str], each_bytes: int) -> dict[str, float]:
     if fleet.count == 1:
-        return 0.0
+        return {"floor": 0.0, "floor_cpu": 0.0}
     answers = fleet.timed("floor", peers=peers, each_bytes=each_bytes)
-    return max(a["ended"] for a in answers) - answers[0]["began"]
+    return {"floor": max(a["ended"] for a in answers) - answers[0]["began"], "floor_cpu": _spent(answers)["cpu"]}
 
 
 def _checked(answers: list[dict[str, Any]]) -> dict[str, Any]:
@@ -132,6 +140,10 @@ def _result(
         "baseline_reduce_seconds": round(alone, 4),
         "floor_seconds": round(floor, 4),
         "throughput_megabytes_per_second": round(sent / floor / 1e6, 1) if floor else None,
+        "cpu_seconds": round(median(row["cpu"] for row in rows), 3),
+        "daemon_cpu_seconds": round(median(row["daemon_cpu"] for row in rows), 3),
+        "floor_cpu_seconds": round(median(row["floor_cpu"] for row in rows), 3),
+        "baseline_cpu_seconds": round(median(row["cpu"] for row in theirs), 3) if theirs else None,
         "bytes_per_value_sent": round(sent / options.peers / options.values, 4),
         "relative_error": round(checked["error"], 5),
         "baseline_relative_error": round(theirs[-1]["error"], 5) if theirs else None,
@@ -139,6 +151,20 @@ def _result(
     }
     print(f"sent {result['bytes_per_value_sent']} bytes a value and peer; relative error {result['relative_error']}")
     return result
+
+
+def _bound(options: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
+    """The shortest round that these cores allow: the bytes' CPU time and the least arithmetic, spread over all."""
+    cores, least = os.cpu_count() or 1, arithmetic_seconds(options.values, options.peers)
+    used = min(cores, 2 * options.peers)
+    bound = max(result["floor_seconds"], (result["floor_cpu_seconds"] + options.peers * least) / used)
+    best = min(result["baseline_seconds"], result["baseline_reduce_seconds"]) / bound
+    print(f"no round can be shorter than {bound:.3f} s on {cores} cores: a ratio of at most {best:.2f}")
+    return {
+        "arithmetic_cpu_seconds": round(options.peers * least, 3),
+        "bound_seconds": round(bound, 4),
+        "bound_ratio": round(best, 3),
+    }
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -159,7 +159,7 @@ def peak_growth() -> Any:
     """Call the result to learn how far resident memory has risen since, at its peak."""
     import os
 
-    from benchmarks.fleet import peak
+    from benchmarks.contenders import peak
 
     Path("/proc/self/clear_refs").write_text("5")
     before = peak(os.getpid())

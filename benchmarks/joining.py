@@ -24,8 +24,9 @@ from typing import Any
 
 import psutil
 
+from benchmarks.contenders import peak
 from benchmarks.donors import keep_state, run_of
-from benchmarks.fleet import Fleet, peak
+from benchmarks.fleet import Fleet
 from peers.demo.follow import Followed, run_to_end
 from peers.lifecycle import end_all
 

@@ -164,7 +164,7 @@ def serve_peer(pipe: Connection, index: int, addresses: list[str], options: argp
 
 
 def serve_hivemind(pipe: Connection, index: int, addresses: list[str], options: argparse.Namespace) -> None:
-    from benchmarks.fleet import Hivemind
+    from benchmarks.contenders import Hivemind
     from swarm.manifest import ModelSpec
     from swarm.sizing import parameters
 
