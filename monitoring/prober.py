@@ -219,6 +219,9 @@ def main(arguments: list[str] | None = None) -> int:
     if bool(options.addresses) == options.follow or not 0 < options.rate <= 100:
         parser.error("name addresses, or --follow; the rate is above 0 and at most 100")
     logging.disable(logging.CRITICAL)  # py-libp2p logs tracebacks for what strangers send
+    sys.modules |= dict.fromkeys(
+        ("rich", "pygments")
+    )  # what httpx's command line would take: 4 MB, each optional to it
     import trio
 
     trio.run(run, from_input() if options.follow else options.addresses, options.private, options.rate)

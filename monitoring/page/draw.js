@@ -8,6 +8,16 @@ function element(name, text, className) {
   return made;
 }
 
+// Puts `made` in place of the parent's children. What has not changed stays: a selection, the focus, a reader's place.
+function replace(parent, made) {
+  made.forEach((node, index) => {
+    const old = parent.children[index];
+    if (!old) parent.append(node);
+    else if (!old.isEqualNode(node)) old.replaceWith(node);
+  });
+  while (parent.children.length > made.length) parent.lastElementChild.remove();
+}
+
 function drawing(name, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);

@@ -52,7 +52,7 @@ function showSwarm(swarm) {
 
 function showProblems(problems) {
   at("problems").hidden = !problems.length;
-  at("problems").replaceChildren(...problems.map((problem) => {
+  replace(at("problems"), problems.map((problem) => {
     const card = element("article", undefined, "problem");
     card.dataset.severity = problem.severity;
     card.dataset.problem = problem.problem;
@@ -65,7 +65,7 @@ function showProblems(problems) {
 }
 
 function showPeers(peers, me) {
-  at("peers").replaceChildren(...peers.slice(0, SHOWN).map((peer) => {
+  replace(at("peers"), peers.slice(0, SHOWN).map((peer) => {
     const row = element("li", undefined, me && peer.peer_id === me.peer_id ? "me" : "");
     row.append(element("b", peer.name, "who"), element("span", peer.role === "trainer" ? peer.state : peer.role, "tag"));
     for (const problem of peer.problems.slice(0, 2)) row.append(element("span", problem.replaceAll("-", " "), "tag bad"));
@@ -76,21 +76,21 @@ function showPeers(peers, me) {
 }
 
 function showLanguages(languages) {
-  at("languages").replaceChildren(...languages.map((row) => {
+  replace(at("languages"), languages.map((row) => {
     const line = element("li");
-    const line_name = element("span", undefined, "grow");
+    const line_name = element("span", undefined, "who");
     line_name.append(element("b", languageName(row.language)), element("span", ` ${row.language}`, "quiet"));
     const svg = drawing("svg", { role: "img", "aria-label": `${row.language}: loss by step` });
     curve(svg, row.curve, 120, 26, false);
-    const change = row.loss === null ? "–" : `${row.first_loss.toFixed(2)} → ${row.loss.toFixed(2)}`;
-    line.append(line_name, svg, element("span", change, "number"));
-    if (row.validation !== null) line.append(element("span", `${row.validation.toFixed(2)} bits/byte held out`, "number quiet"));
+    const change = [row.first_loss, row.loss].filter((loss) => loss !== null).map((loss) => loss.toFixed(2)).join(" → ");
+    line.append(line_name, svg, element("span", row.loss === null ? "–" : change, "number"));
+    if (row.validation !== null) line.append(element("span", `${row.validation.toFixed(2)} bits a byte on held-out text`, "below quiet"));
     return line;
   }));
 }
 
 function showRounds(rounds, now) {
-  at("rounds").replaceChildren(...rounds.slice(0, 12).map((round) => {
+  replace(at("rounds"), rounds.slice(0, 12).map((round) => {
     const row = element("tr");
     const cells = [number(round.step, 0), duration(Math.max(0, now - round.time)), duration(round.seconds),
       round.loss === null ? "–" : round.loss.toFixed(3), number(round.peers, 0), number(round.missed, 0)];
@@ -106,6 +106,9 @@ async function refresh() {
     showPeers(peers.peers, swarm.me);
     showLanguages(languages.languages);
     showRounds(rounds.rounds, swarm.updated + (swarm.age_seconds || 0));
+    for (const part of document.querySelectorAll("#peers, #languages, .scroll")) {
+      part.tabIndex = part.scrollHeight > part.clientHeight + 1 || part.scrollWidth > part.clientWidth + 1 ? 0 : -1; // by keyboard
+    }
     document.body.dataset.ready = "yes";
   } catch (error) {
     at("verdict").dataset.status = "stale";

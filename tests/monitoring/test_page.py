@@ -89,6 +89,60 @@ def test_every_control_has_a_name_and_every_picture_a_description(url: str, brow
     assert browser.evaluate("document.documentElement.lang") == "en"
 
 
+# WCAG 2.1, 1.4.3: [contrast, where] of each piece of text that stands out too little from what is behind it.
+CONTRASTS = """[...document.querySelectorAll('body *')]
+  .filter(e => e.getClientRects().length && [...e.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
+  .map((e) => {
+    const numbers = (text) => text.match(/[0-9.]+/g).map(Number);
+    const linear = (value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    const light = (text) => numbers(text).slice(0, 3).reduce(
+      (sum, value, index) => sum + linear(value / 255) * [0.2126, 0.7152, 0.0722][index], 0);
+    const ground = (of) => getComputedStyle(of).backgroundColor;
+    let behind = e;
+    while (behind.parentElement && numbers(ground(behind))[3] === 0) behind = behind.parentElement;
+    const ink = light(getComputedStyle(e)[e instanceof SVGElement ? 'fill' : 'color']), below = light(ground(behind));
+    const contrast = (Math.max(ink, below) + 0.05) / (Math.min(ink, below) + 0.05);
+    return [contrast, `${e.tagName} ${e.textContent.slice(0, 40)}`];
+  }).filter(found => found[0] < 4.5)"""
+
+
+def test_all_text_stands_out_in_light_and_dark_and_the_keyboard_gets_everywhere(
+    swarm: Pretend, url: str, browser: Browser
+) -> None:
+    swarm.change[2] = lambda step, now: {"state_digest": "ff" * 8, "samples_per_second": 0.1, "disk_free_bytes": 1}
+    swarm.run(12)
+    for dark in (False, True):
+        browser.open(url + "/", dark=dark)
+        browser.wait(READY)
+        assert browser.evaluate(CONTRASTS) == [], "contrast under 4.5 : 1 (WCAG 1.4.3)"
+    reached = []
+    for _ in range(8):
+        for kind in ("rawKeyDown", "keyUp"):
+            browser.send("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        reached.append(browser.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+        assert browser.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", reached[-1]
+        if reached[-1] == "JSON":
+            break
+    assert reached[0] == "Skip to the content"
+    assert {"command", "copy", "metrics", "JSON"} <= set(reached)
+
+
+SPOKEN = """window.spoken = 0; new MutationObserver((seen) => { window.spoken += seen.length; }).observe(
+  document.querySelector('#verdict'), {subtree: true, childList: true, characterData: true})"""
+
+
+def test_what_did_not_change_keeps_the_reader_s_place(swarm: Pretend, url: str, browser: Browser) -> None:
+    browser.open(url + "/")
+    browser.wait(READY)
+    assert browser.evaluate("document.querySelectorAll('[aria-live], [role=status]').length") == 2, "verdict and copied"
+    browser.evaluate("window.kept = document.querySelector('#languages li'); null")
+    browser.evaluate(SPOKEN)
+    asked = "performance.getEntriesByType('resource').filter(each => each.name.endsWith('/swarm')).length"
+    browser.wait(f"{asked} > {browser.evaluate(asked)}")
+    assert browser.evaluate("window.kept.isConnected"), "nothing new, so nothing was replaced"
+    assert browser.evaluate("window.spoken") == 0, "a screen reader is not told the same every two seconds"
+
+
 def test_hostile_text_is_shown_as_text_and_runs_nothing(browser: Browser) -> None:
     evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
     swarm = Pretend(peers=3)
