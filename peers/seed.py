@@ -55,6 +55,9 @@ def command(
     log_format: str,
 ) -> None:
     """Serve the run in folder RUN (from `create`) and print the link to join it with. Ctrl+C ends it."""
+    from swarm.network.lean import import_lean
+
+    import_lean()
     from peers.events import Events
     from peers.run_folder import RunFolder
 
