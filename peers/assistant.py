@@ -33,6 +33,9 @@ class Help:
     def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
         return average()
 
+    def amend(self, training: object) -> None:
+        """Likewise none of its business."""
+
     def update(self, outcome: Averaged) -> None:
         """There is no model that follows the state."""
 
@@ -84,5 +87,6 @@ class Assistant(Peer):
         """It has no model to measure."""
 
     def report(self, report: StepReport) -> None:
+        self.follow()
         self.reporter.step(report, self.work, None)
         self.reporter.figures(self.averager.figures)

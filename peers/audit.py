@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from peers.amendments import Amendments
 from peers.run_folder import RunFolder
 from peers.wiring import SENT, accumulator, initial_state, micro_batch, training_data
+from swarm.amendment import version_at
 from swarm.averaging.live.kept import Sent, kept, read_sent
 from swarm.averaging.live.positions import position_from_bytes
 from swarm.averaging.live.terms import terms_of
@@ -37,6 +39,7 @@ class Audit:
                 "this run trains in mode local: what a peer gives also depends on its own optimizer, which nobody else "
                 "has; only runs of mode gradient can be replayed"
             )
+        self.amendments = Amendments(run, self.manifest)
         self.commits = read_log(run / "log" / "log")
 
     def verdict(self, peer: str | None, step: int | None, tolerance: float | None) -> Verdict:
@@ -97,7 +100,8 @@ class Audit:
 
     def _gradient(self, claim: Claim, state: SharedState) -> np.ndarray:
         """The mean gradient over the claimed samples, at these parameters."""
-        batches = training_data(self.manifest, self.tokenizer, self.settings, claim.peer, self.say)
+        version = version_at(self.manifest, self.amendments.chain, claim.step)
+        batches = training_data(version, self.tokenizer, self.settings, claim.peer, self.say)
         sums = accumulator(self.manifest, state, self.settings, self.say)
         size = micro_batch(self.manifest, self.settings, self.say, device=sums.device, devices=sums.devices)
         for attempt in count(1):

@@ -19,6 +19,7 @@ from swarm.errors import INTERRUPTED, ResourceError, SwarmError
 COMMANDS = {
     "demo": ("peers.demo", "Train a whole swarm on this machine and show the result."),
     "create": ("peers.create", "Create a run: keys, tokenizer, signed manifest."),
+    "amend": ("peers.amend", "Change a running run's text, length or batch."),
     "seed": ("peers.seed", "Serve a run to newcomers and print its join link."),
     "sign": ("peers.sign", "Vouch for a checkpoint as the run's owner or anchor."),
     "join": ("peers.join", "Train with a run, given its link."),

@@ -24,7 +24,7 @@ from swarm.data.batches import Batches
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.inner import InnerOptimizer
 from swarm.model.memory import AgainError, MemoryShortError, MicroBatch
-from swarm.schema import RunConfig
+from swarm.schema import RunConfig, TrainingSpec
 from swarm.state import SharedState
 from swarm.update.schedule import learning_rate
 
@@ -94,6 +94,10 @@ class LocalWork:
             while not round_.done() and not self.leaving():
                 self.train(step + 1)
             return round_.result()
+
+    def amend(self, training: TrainingSpec) -> None:
+        """A new version of the run counts: its schedule may be longer or shorter."""
+        self.total_steps = training.steps
 
     def rest(self) -> None:
         """Nothing is given to the next round: what was trained waits for a later one, or becomes stale."""

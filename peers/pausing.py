@@ -17,6 +17,7 @@ import numpy as np
 
 from peers.folders import PAUSED
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
+from swarm.schema import TrainingSpec
 
 LOOK_SECONDS = 0.1
 
@@ -51,6 +52,9 @@ class Pausing:
 
     def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
         return average() if self.idle else self.work.exchange(step, average)
+
+    def amend(self, training: TrainingSpec) -> None:
+        self.work.amend(training)
 
     def update(self, outcome: Averaged) -> None:
         self.work.update(outcome)

@@ -30,6 +30,7 @@ from peers.reporter import Reporter
 from peers.run_folder import RunFolder
 from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
+from peers.versions import Versions
 from peers.visit import clock_skew
 from peers.wiring import averager, evaluator, initial_state, reading, starting_state, work
 from swarm.averaging.averager import Averaged
@@ -42,7 +43,7 @@ from swarm.state_file import state_to_bytes
 
 if TYPE_CHECKING:
     from peers.evaluator import Evaluator
-    from swarm.manifest import SignedManifest
+    from swarm.manifest import Manifest, SignedManifest
 
 WAIT_SECONDS = 0.1
 RETRY_SECONDS = 1.0
@@ -116,6 +117,8 @@ class Peer:
     def run(self, wait_for: int) -> bool:
         """Train. True where this peer got as far as it should, False where it was told to leave before."""
         self.reporter.state("assembling")
+        self.versions = Versions(self.folder, self.manifest, self.network, self.say)
+        self.versions.begin(self.progress.records())
         self.batches = self.text()
         self.state, checkpoint = starting_state(self.checkpoints, self.signed, self.say)
         if checkpoint is not None:
@@ -155,17 +158,19 @@ class Peer:
 
     def text(self) -> Any:
         """What this peer reads, and where it is in it."""
-        whose = "this peer's own text" if self.settings.private else "the run's text"
-        self.say(f"Reading {whose} in up to {len(self.manifest.data.stock)} languages ...")
+        if self.settings.private:
+            self.say("Reading this peer's own text ...")
+            return self.opened(self.manifest)
+        self.say(f"Reading the run's text in {len(self.manifest.data.stock)} languages ...")
+        batches = self.versions.batches(self.opened)
+        batches.prepare(self.versions.number(0))
+        return batches
+
+    def opened(self, version: Manifest) -> Any:
+        """The text of one version of the run."""
+        peer_id, folder = self.network.peer_id, self.folder
         with passing() as show:
-            return reading(
-                self.manifest,
-                self.tokenizer,
-                self.settings,
-                peer_id=self.network.peer_id,
-                folder=self.folder,
-                say=show,
-            )
+            return reading(version, self.tokenizer, self.settings, peer_id=peer_id, folder=folder, say=show)
 
     def making(self) -> Any:
         """What makes this peer's contributions."""
@@ -228,20 +233,37 @@ class Peer:
     def train(self) -> None:
         if self.catch_up.at_start(self.progress.trainers()):
             self.work.restart()
-        steps = self.manifest.training.steps
-        last = steps if self.settings.steps is None else min(steps, self.state.step + self.settings.steps)
-        self.last_step = last
+        self.last_wanted = None if self.settings.steps is None else self.state.step + self.settings.steps
+        self.last_step = self.end_of(self.versions.at(self.state.step))
         self.reporter.state("training")
-        Trainer(
+        self.trainer = Trainer(
             state=self,
             work=self.work,
             averager=self.averager,
-            last_step=last,
+            last_step=self.last_step,
             catch_up=self.catch_up,
             report=self.report,
             leaving=lambda: bool(self.leave),
             averaging=self.reporter.averaging,
-        ).run()
+        )
+        self.follow()
+        self.trainer.run()
+
+    def end_of(self, version: Manifest) -> int:
+        """The step at which this peer is done."""
+        steps = version.training.steps
+        return steps if self.last_wanted is None else min(steps, self.last_wanted)
+
+    def follow(self) -> None:
+        """The version of the run that counts from this step on, where it is a new one."""
+        if (version := self.versions.new_at(self.state.step)) is not None:
+            self.averager.amend(version.training)
+            self.work.amend(version.training)
+            self.reporter.amend(version)
+            self.trainer.last_step = self.last_step = self.end_of(version)
+            self.say(f"From step {self.state.step:,} on amendment {self.versions.counted} counts.")
+        self.progress.tell(amendments=self.versions.known)
+        self.versions.look(self.progress.records())
 
     def end(self) -> bool:
         """The last checkpoint, help for those who are not there yet, and the farewell."""
@@ -265,6 +287,7 @@ class Peer:
 
     def report(self, report: StepReport) -> None:
         """After each turn of the trainer's loop."""
+        self.follow()
         if self.manifest.averaging.algorithm == "round":
             self.reporter.figures(self.averager.figures)
         self.chronicler.look(self.progress.records())
@@ -285,6 +308,7 @@ class Peer:
 
     def apply(self, outcome: Averaged) -> None:
         """The shared update, and a checkpoint where one is due."""
+        self.versions.schedule(self.state)
         with self.lock:
             self.state.apply(outcome)
         require_computed(self.pin, self.state)

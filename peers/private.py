@@ -13,6 +13,7 @@ from typing import Any
 from swarm.averaging.averager import Averager, Contribution
 from swarm.errors import IncompatibleError
 from swarm.manifest import Manifest
+from swarm.schema import TrainingSpec
 
 CACHE = "private"  # folder of the tokens, in the peer's own folder and not in the cache that a user's peers share
 
@@ -39,11 +40,15 @@ class PrivateWork:
     """`Work` whose contributions weigh no more than the manifest allows, and whose losses nobody is told."""
 
     def __init__(self, work: Any, manifest: Manifest) -> None:
-        self.work = work
-        self.most = manifest.join.private_share * manifest.training.samples_due(1)
+        self.work, self.share = work, manifest.join.private_share
+        self.most = self.share * manifest.training.samples_due(1)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.work, name)
+
+    def amend(self, training: TrainingSpec) -> None:
+        self.most = self.share * training.samples_due(1)
+        self.work.amend(training)
 
     def contribution(self, step: int, averager: Averager) -> Contribution:
         gift = self.work.contribution(step, averager)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from swarm.averaging.averager import Outcome
     from swarm.averaging.live.figures import Figures
     from swarm.data.batches import Batches
-    from swarm.manifest import SignedManifest
+    from swarm.manifest import Manifest, SignedManifest
     from swarm.network.host import Network
     from swarm.settings import Settings
 
@@ -105,6 +105,11 @@ class Reporter:
     def __exit__(self, *_: object) -> None:
         if self.settings.metrics:
             self.exporter.close()
+
+    def amend(self, version: Manifest) -> None:
+        """Another version of the run counts: `manifest` is what is counted against, the identity stays."""
+        self.manifest = version
+        self.exporter.series.put("swarm_planned_steps", version.training.steps)
 
     def state(self, name: str) -> None:
         self.exporter.state(name)

@@ -151,18 +151,23 @@ class Seed:
 
     def watch(self, leave: Leave) -> None:
         """Until told to leave."""
+        from peers.amendments import Amendments
         from peers.progress import Progress
 
         last, steps = -1, self.signed.manifest.training.steps
         own = self.network.addresses()
         self.tell(own, {})
         self.network.meet(self.acquaintances.addresses())
+        amendments = Amendments(self.folder.path, self.signed.manifest)
+        amendments.serve(self.network)
         with Progress(self.network, role="seed", lonely=self.look_for_others) as progress:
             progress.tell(step=0, state="serving", addresses=tuple(own)[:8])
             while not leave.event.wait(LOOK_SECONDS):
                 records = progress.records()
                 self.tell(own, records)
                 self.acquaintances.remember(records, self.network.peer_id)
+                amendments.look(self.network, records)
+                progress.tell(amendments=amendments.read())
                 last = say_step(records, steps, last, self.events)
 
     def look_for_others(self, seconds: float) -> None:

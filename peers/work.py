@@ -11,6 +11,7 @@ from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
 from swarm.data.batches import Batches
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.memory import AgainError, MemoryShortError, MicroBatch
+from swarm.schema import TrainingSpec
 from swarm.state import SharedState
 
 
@@ -90,6 +91,9 @@ class GradientWork:
 
     def rest(self) -> None:
         """Nothing is given to the next round."""
+
+    def amend(self, training: TrainingSpec) -> None:
+        """A new version of the run counts: nothing of it is the work's."""
 
     def update(self, outcome: Averaged) -> None:
         self.restart()

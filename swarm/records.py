@@ -91,6 +91,7 @@ class ProgressRecord(Strict):
     energy_joules: dict[EnergySource, Joules] = Field(default_factory=dict)
     carbon_grams: float = Field(default=0.0, ge=0, le=1e18)  # at the grid intensity that it set
     rejected: Count = 0  # what it refused of others
+    amendments: Count = 0  # that it knows; whoever knows fewer asks it
     private: bool = False  # trains on text of its own, which nobody else has
     invitation: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{160}$")] | None = None  # of a run that is not open
     revocations: Count = 0  # serial of the newest list that it knows

@@ -63,6 +63,9 @@ class HivemindAverager:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # matchmaking drops tasks, and each would be told
         network.run(self.inner.begin(), 30.0)
 
+    def amend(self, training: object) -> None:
+        """Such a run cannot be amended: `peers.amend` refuses."""
+
     def due(self, step: int, samples: int) -> bool:
         """Whether the batch is full by what all peers of this step tell, or the swarm is ahead of us."""
         if self.closed:

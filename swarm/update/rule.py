@@ -6,6 +6,7 @@ the number of certified steps, so a peer that takes over both continues exactly 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -71,6 +72,23 @@ class LocalRule:
     def update(self, span: slice, mean: np.ndarray, vectors: Vectors) -> None:
         assert self._scalars is not None, "begin comes first"
         self._kernel.update(span, mean, vectors, self._scalars)
+
+
+class ScheduledRule:
+    """The rules of several versions of a run (`swarm.amendment`): each counts from its step on, the first from 0."""
+
+    def __init__(self, versions: Sequence[tuple[int, Rule]]) -> None:
+        assert versions[0][0] == 0, versions
+        self.versions = tuple(versions)
+        self.names, self.never_negative = versions[0][1].names, versions[0][1].never_negative
+        self._now = versions[0][1]
+
+    def begin(self, step: int, squared_norm: float) -> None:
+        self._now = next(rule for start, rule in reversed(self.versions) if start <= step)
+        self._now.begin(step, squared_norm)
+
+    def update(self, span: slice, mean: np.ndarray, vectors: Vectors) -> None:
+        self._now.update(span, mean, vectors)
 
 
 def vector_names(config: RunConfig) -> tuple[str, ...]:

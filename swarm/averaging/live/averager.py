@@ -38,6 +38,7 @@ from swarm.errors import NetworkError
 from swarm.manifest import Manifest
 from swarm.model.layout import Layout
 from swarm.network.host import Network
+from swarm.schema import TrainingSpec
 
 LOOK_SECONDS = 0.5
 NOTE_SECONDS = 0.02  # between two notes that say the same: a trainer that only waits asks often
@@ -178,6 +179,10 @@ class RoundAverager:
             self.network.run(self.driver.end(), CLOSE_SECONDS)
         except NetworkError:
             return  # the network is gone, and with it all that could be ended
+
+    def amend(self, training: TrainingSpec) -> None:
+        """From now on a round is called when so many samples are there as this says."""
+        self.driver.caller.training = training
 
     # --- where the state is ------------------------------------------------------------------------------------------
 
