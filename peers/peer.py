@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peers.acquaintances import Acquaintances
-from peers.catch_up import CatchUp, RoundCatchUp
-from peers.certified import StateFetcher
-from peers.checkpoint_donor import CheckpointDonor
+from peers.catching_up import catching_up
 from peers.checkpoints import Checkpoints
-from peers.donor import Donor
 from peers.endorsements import endorsed_state
 from peers.events import Events
 from peers.farewell import farewell
@@ -32,7 +29,7 @@ from peers.terminal import passing
 from peers.trainer import StepReport, Trainer
 from peers.versions import Versions
 from peers.visit import clock_skew
-from peers.wiring import averager, evaluator, initial_state, reading, starting_state, work
+from peers.wiring import averager, evaluator, reading, starting_state, work
 from swarm.averaging.averager import Averaged
 from swarm.chronicle import Chronicler
 from swarm.link import Link
@@ -46,7 +43,6 @@ if TYPE_CHECKING:
     from swarm.manifest import Manifest, SignedManifest
 
 WAIT_SECONDS = 0.1
-RETRY_SECONDS = 1.0
 LINGER_SECONDS = 10.0
 
 
@@ -151,7 +147,7 @@ class Peer:
         )
         self.evaluator = self.evaluating()
         self.work = self.making()
-        self.catch_up = self.catching_up()
+        self.catch_up = catching_up(self)
         self.wait_for(wait_for)
         self.train()
         return self.end()
@@ -200,29 +196,6 @@ class Peer:
         )
         self.resources.callback(made.close)
         return made
-
-    def catching_up(self) -> CatchUp | RoundCatchUp:
-        """How this run's peers give each other the shared state: by certificate, or, with hivemind's, on trust."""
-        if self.manifest.averaging.algorithm == "hivemind":
-            Donor(self.network, self.snapshot, lambda: self.state.step)
-            return CatchUp(self.network, self.manifest, self.state, self.lock, self.reporter)
-        CheckpointDonor(self.network, self.manifest, self.checkpoints)
-        fetcher = StateFetcher(
-            self.network,
-            self.manifest,
-            self.averager,
-            self.folder,
-            watch=self.reporter,
-            leaving=lambda: bool(self.leave),
-            pin=self.pin,
-        )
-        return RoundCatchUp(
-            fetcher,
-            self.state,
-            self.reporter,
-            initial=lambda: initial_state(self.folder, self.manifest),
-            pause=lambda: self.leave.event.wait(RETRY_SECONDS),
-        )
 
     def wait_for(self, peers: int) -> None:
         """Until so many are ready, this one included, or until the run has begun without us."""

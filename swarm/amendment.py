@@ -24,7 +24,7 @@ from swarm.validation import Strict, parse, parse_json
 PURPOSE = b"bloomswarm amendment 1\n"
 MAX_BYTES = MAX_MANIFEST_BYTES + 4096
 MOST = 64  # in one run
-CHANGEABLE = ("steps", "global_batch", "validate_every", "validation_sequences")  # of [training]; and all of [data]
+CHANGEABLE = ("steps", "global_batch")  # of [training]; and all of [data]
 
 
 class Amendment(Strict):

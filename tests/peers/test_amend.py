@@ -1,4 +1,4 @@
-"""A running swarm is amended: a language more, another batch, a longer schedule, from one step on and without a pause."""
+"""A running swarm is amended: one language more, another batch, a longer schedule, from a step on, without a pause."""
 
 from __future__ import annotations
 
