@@ -167,7 +167,8 @@ class Seed:
                 self.tell(own, records)
                 self.acquaintances.remember(records, self.network.peer_id)
                 amendments.look(self.network, records)
-                progress.tell(amendments=amendments.read())
+                if amendments.read() != progress.values.get("amendments", 0):
+                    progress.tell(amendments=amendments.read())
                 last = say_step(records, steps, last, self.events)
 
     def look_for_others(self, seconds: float) -> None:
