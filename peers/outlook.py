@@ -31,6 +31,7 @@ class Outlook:
     tokens_per_second: float | None
     step_seconds: float | None
     bytes_per_hour: float | None
+    round_seconds: float | None = None  # of a step: what a round computes
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"peers": PEERS}
@@ -47,14 +48,15 @@ class Outlook:
 
 def outlook(config: RunConfig, settings: Settings, measure: Measure | None = None) -> Outlook:
     """Measure this machine. ConfigError and ResourceError as for a peer."""
-    from peers.checks.pace import samples_per_second
+    from peers.checks.pace import round_seconds, samples_per_second
     from peers.wiring import micro_batch
     from swarm.model.memory import host_free
 
     samples, free = micro_batch(config, settings, lambda words: None).size, host_free()[0]
     memory = cpu_memory(config, samples, checkpointing=settings.gradient_checkpointing)
     rate = (measure or samples_per_second)(config, settings) if memory <= free else None
-    seconds = config.training.samples_due(PEERS) / (PEERS * rate) if rate else None
+    computed = round_seconds(config, PEERS) if rate else None
+    seconds = config.training.samples_due(PEERS) / (PEERS * rate) + (computed or 0.0) if rate else None
     return Outlook(
         samples=samples,
         memory_bytes=memory,
@@ -63,6 +65,7 @@ def outlook(config: RunConfig, settings: Settings, measure: Measure | None = Non
         tokens_per_second=rate * config.model.sequence_length if rate else None,
         step_seconds=seconds,
         bytes_per_hour=exchanged(config) * 3600 / seconds if seconds else None,
+        round_seconds=computed,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,13 @@ from peers.checks.finding import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
     from swarm.manifest import Manifest
-    from swarm.model.gradient import GradientAccumulator, TrainingBatch
     from swarm.schema import RunConfig
     from swarm.settings import Settings
 
 APPLIED_VALUES = 1 << 20
 TRIES = 3
+MOVES = {"gradient": 5, "local": 8}  # of a whole vector in memory, between model, contribution and state
+COMPARED = 16  # of the state one part in so many is hashed in a round, and all of it at checkpoints
 SLOW_SHARE = 0.01  # of the swarm's work: below it, the machine helps more in another way
 
 
@@ -63,13 +66,17 @@ class Pace:
 
 
 def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
-    """Of forward and backward, once warm, the median of three. SwarmError, MemoryShortError where it cannot be."""
+    """Of forward and backward, once warm, the median of three; in mode "local" with the inner optimizer's part.
+
+    SwarmError, MemoryShortError where it cannot be.
+    """
     import numpy as np
 
     from peers.device import choose_device
     from peers.wiring import micro_batch
     from swarm.model.bloom import model_from_vector
     from swarm.model.gradient import GradientAccumulator
+    from swarm.model.inner import InnerOptimizer
     from swarm.model.layout import Layout
     from swarm.model.precision import best_precision
 
@@ -85,13 +92,57 @@ def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
     ids = np.random.default_rng(0).integers(0, spec.vocab_size, (size, spec.sequence_length))
     batch = SimpleNamespace(input_ids=ids, labels=ids, refs=[SimpleNamespace(language="en")] * size)
     sums.add(batch)
-    return size / statistics.median(_seconds(sums, batch) for _ in range(TRIES))
+    seconds = statistics.median(_seconds(partial(sums.add, batch)) for _ in range(TRIES)) / size
+    if manifest.training.mode == "local":
+        inner = InnerOptimizer(model, layout, manifest.optimizer)
+        step = partial(inner.step, 1.0 / size, 1e-9)
+        step()
+        seconds += statistics.median(_seconds(step) for _ in range(TRIES)) / manifest.training.local.inner_batch
+    return 1.0 / seconds
 
 
-def _seconds(sums: GradientAccumulator, batch: TrainingBatch) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
-    sums.add(batch)
+    work()
     return time.perf_counter() - began
+
+
+def round_seconds(config: RunConfig, peers: int) -> float:
+    """What a peer computes in a round of so many equals, on a part of the vector, and the rest in proportion.
+
+    It encodes its contribution, decodes as much as one vector as a reducer, encodes its share of the mean, decodes and
+    applies the whole mean, moves vectors between model and state, and hashes a part of the state. The time that the
+    bytes take on the line is not in it.
+    """
+    import numpy as np
+
+    from swarm.averaging.codec import codec_named, decode, encode_with_feedback
+    from swarm.sizing import parameters
+    from swarm.update.rule import rule_of
+
+    size, codec = parameters(config.model), codec_named(config.averaging.codec)
+    part, rule = slice(0, min(size, APPLIED_VALUES)), rule_of(config, ())
+    values = np.random.default_rng(0).standard_normal(part.stop, np.float32) * np.float32(1e-3)
+    vectors = tuple(np.zeros(part.stop, np.float32) for _ in range(1 + len(rule.names)))
+    first = encode_with_feedback(codec, values, None)
+
+    def decoding() -> None:
+        decode(codec, first.frame, part.stop)
+
+    def updating() -> None:
+        rule.begin(1, 1.0)
+        rule.update(part, values, vectors)
+
+    def fastest(work: Callable[[], object]) -> float:
+        work()
+        return statistics.median(_seconds(work) for _ in range(TRIES))
+
+    encode = fastest(lambda: encode_with_feedback(codec, values, first.residual))
+    move, hashed = fastest(values.copy), fastest(lambda: hashlib.sha256(values.data).digest())
+    whole = (1 + 1 / peers) * encode + 2 * fastest(decoding) + fastest(updating)
+    whole += MOVES[config.training.mode] * move
+    whole += (1 / COMPARED + 1 / config.training.checkpoint_every) * len(vectors) * hashed
+    return whole * size / part.stop
 
 
 def apply_seconds(manifest: Manifest) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from peers.checks.pace import round_seconds
 from peers.outlook import PEERS, exchanged, outlook
 from swarm.averaging.averager import Contribution
 from swarm.averaging.simulated import SimulatedSwarm
@@ -48,7 +49,8 @@ def test_a_model_that_does_not_fit_is_not_measured() -> None:
 def test_steps_and_traffic_follow_from_the_measured_speed() -> None:
     config = load_config(ROOT / "configs" / "tiny.toml")
     found = outlook(config, Settings(), lambda config, settings: 10.0)
-    assert found.step_seconds == pytest.approx(config.training.global_batch / (10.0 * PEERS))
+    assert found.round_seconds is not None
+    assert found.step_seconds == pytest.approx(config.training.global_batch / (10.0 * PEERS) + found.round_seconds)
     assert found.bytes_per_hour == pytest.approx(exchanged(config) * 3600 / found.step_seconds)
     assert "here" in found.lines()[0]
 
@@ -81,9 +83,11 @@ def training(name: str, mode: str) -> tuple[dict[str, float], dict[str, float]]:
             bench.reset_peak()
             began = time.perf_counter()
             trained = peer.turn(batch)
+            seconds = time.perf_counter() - began
             highest = max(highest, bench.peak_bytes(), peer.peak_before_round())
             if turn:
-                rates.append((told.samples_per_second or 0.0, trained / (time.perf_counter() - began)))
+                promised_seconds = batch / (told.samples_per_second or 1e-9) + round_seconds(text.manifest, 1)
+                rates.append((batch / promised_seconds, trained / seconds))
         daemons = sum(child.memory_info().rss for child in psutil.Process().children() if "p2pd" in child.name())
         seen = highest + daemons
         promised = {"memory": float(cpu_memory(text.manifest, samples)), "rate": statistics.median(r for r, _ in rates)}
