@@ -109,6 +109,7 @@ class Reporter:
     def amend(self, version: Manifest) -> None:
         """Another version of the run counts: `manifest` is what is counted against, the identity stays."""
         self.manifest = version
+        self.exporter.series.sets["language"] = tuple(sorted(version.data.stock))
         self.exporter.series.put("swarm_planned_steps", version.training.steps)
 
     def state(self, name: str) -> None:
@@ -209,9 +210,8 @@ class Reporter:
         }
         self.exporter.step(report.step, work.loss, report.samples, text=text_of(work), seconds=seconds)
         if batches is not None and batches.coverage is not None:
-            self.exporter.coverage(
-                {code: batches.coverage.fraction(code) for code in self.manifest.data.stock}, batches.coverage.overlap
-            )
+            seen = batches.coverage
+            self.exporter.coverage({code: seen.fraction(code) for code in seen.reads}, seen.overlap)
         self._swarm()
         self._settle(outcome, report.step)
         self._tell(report, work, sum(seconds.values()))

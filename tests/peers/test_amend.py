@@ -11,7 +11,7 @@ from peers.demo.follow import run_to_end
 from tests.peers.real_swarm import make_run, step_of, swarm_of, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(400)]
-STEPS, LONGER, AT, BATCH = 80, 90, 60, 512
+STEPS, LONGER, AT, BATCH = 60, 66, 50, 512
 
 
 def amended(folder: Path, *arguments: str) -> dict[str, object]:
