@@ -57,6 +57,10 @@ class Series:
             else:
                 self._values[key] = float(value)
 
+    def widen(self, label: str, values: Iterable[str]) -> None:
+        """Another open label set, as an amended run has other languages."""
+        self.sets[label] = tuple(dict.fromkeys((*values, OTHER)))
+
     def one_of(self, name: str, value: str) -> None:
         """A gauge with one label: 1 for `value`, 0 for the rest of its set."""
         metric = self.metric(name)

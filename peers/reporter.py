@@ -109,7 +109,7 @@ class Reporter:
     def amend(self, version: Manifest) -> None:
         """Another version of the run counts: `manifest` is what is counted against, the identity stays."""
         self.manifest = version
-        self.exporter.series.sets["language"] = tuple(sorted(version.data.stock))
+        self.exporter.series.widen("language", sorted(version.data.stock))
         self.exporter.series.put("swarm_planned_steps", version.training.steps)
 
     def state(self, name: str) -> None:
