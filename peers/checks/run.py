@@ -61,6 +61,8 @@ class Terms:
             return fail(self.name, str(error), "upgrade bloomswarm, or ask for the link again")
         self.signed = signed
         words = f"{signed.manifest.name} ({signed.digest[:16]}), signed by its owner, and this version can take part"
+        if signed.manifest.join.policy == "invited":
+            words += "; only invited peers do: `join` says the peer id that its owner needs"
         return ok(self.name, words, run=signed.manifest.name, digest=signed.digest)
 
 

@@ -124,7 +124,7 @@ class Context:
         """Would this peer let all of these in? Only asked before it votes: a certificate counts whoever is in it."""
         if all(self.crypto.door.welcome(ready.message.at.peer) for ready in readys):
             return True
-        self.count("unwelcome")
+        self.count("not_invited")
         return False
 
     def contradicts(self, envelope: Envelope, *place: object) -> bool:
