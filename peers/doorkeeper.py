@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peers.membership import ask, guarded, require_invited
+from peers.membership import guarded, hear, require_invited
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Doorkeeper:
 
     def turn(self, records: Mapping[str, ProgressRecord]) -> None:
         self.look()
-        ask(self.network, self.guard, self.guard.better_informed(records))
+        hear(self.network, self.guard, records)
 
     def look(self) -> None:
         """Take up what `invite` and `revoke` have written since."""

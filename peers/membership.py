@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 DOORS = 4  # peers of the link that are asked
 RENEW_SECONDS = 86_400  # before the end: a seed may have a newer one
 RENEWED_SECONDS = 60.0  # between two questions
+ASK_SECONDS = 10.0
 
 
 def guarded(network: Network, signed: SignedManifest) -> Guard | None:
@@ -94,7 +96,7 @@ class Membership:
         self.renewed = 0.0  # monotonic
 
     def turn(self, records: Mapping[str, ProgressRecord]) -> None:
-        ask(self.network, self.guard, self.guard.better_informed(records))
+        hear(self.network, self.guard, records)
         self.renew(records)
         why = self.guard.admission.refusal(self.network.peer_id)
         if why is not None and not self.leave:
@@ -115,9 +117,13 @@ class Membership:
 def ask(network: Network, guard: Guard, peers: list[str]) -> None:
     """Take what they show, our newest invitation as they know it, and what was revoked."""
     for peer in peers:
-        if peer == network.peer_id:
-            continue
-        try:
-            network.run(guard.ask(peer), 10.0)
-        except NetworkError:
-            network.reject("other")
+        if peer != network.peer_id:
+            with suppress(NetworkError):
+                network.run(guard.ask(peer), ASK_SECONDS)
+
+
+def hear(network: Network, guard: Guard, records: Mapping[str, ProgressRecord]) -> None:
+    """What was revoked, from those that say they know more."""
+    for peer in guard.better_informed(records):
+        with suppress(NetworkError):
+            network.run(guard.hear(peer), ASK_SECONDS)

@@ -33,6 +33,7 @@ AGAIN_SECONDS = 5.0  # before a peer that could not show an invitation is asked 
 ASKED = 1024  # peers of whom it is remembered
 AT_ONCE = 16
 EACH_BYTES, TOTAL_BYTES, WINDOW_SECONDS = 1 << 18, 64 << 20, 60.0
+LIAR_SECONDS = 120.0  # in which a peer is not asked that said it knew more and did not
 GOSSIPS = 2  # peers asked for a newer list in one turn
 
 
@@ -90,6 +91,13 @@ class Guard:
         finally:
             self.asking -= 1
         return self._take(peer_id, bytes(answer))
+
+    async def hear(self, peer_id: str) -> None:
+        """Take the newer list that this peer says it has; whoever had none is not believed again for a while."""
+        before = self.admission.revocations.serial
+        await self.ask(peer_id)
+        if self.admission.revocations.serial == before:
+            self.asked[peer_id] = time.monotonic() + LIAR_SECONDS
 
     def _take(self, peer_id: str, answer: bytes) -> bool:
         try:

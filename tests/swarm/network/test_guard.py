@@ -126,7 +126,8 @@ class TestDoor:
         guard = guarded(peer)
         before = (dict(guard.admission.invitations), guard.admission.revocations)
         for _ in answers:
-            peer.run(guard.ask(liar.peer_id))
+            peer.run(guard.hear(liar.peer_id))
+            assert guard.asked[liar.peer_id] > time.monotonic() + 60, "it says that it knows more, and does not"
         assert not left
         assert (guard.admission.invitations, guard.admission.revocations) == before
 
