@@ -74,6 +74,7 @@ class TestDoor:
         guest = join(host)
         door = guarded(host)
         guarded(guest)
+        door.admission.invited(guest.peer_id, card(guest.peer_id))
         taken: list[bytes] = []
 
         async def take(peer_id: str, message: bytearray) -> None:
