@@ -1,12 +1,49 @@
-"""Many questions to a few peers at once: each conversation is kept open and used again, as many as are needed."""
+"""Asking on streams: one conversation, and as many as it takes to ask a few peers many things at once."""
 
 from __future__ import annotations
 
+import asyncio
+import struct
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
-from swarm.network.failure import PeerError
-from swarm.network.pipe import Buffer
-from swarm.network.streams import Conversation, Streams
+from swarm.network.failure import PeerError, failures
+from swarm.network.pipe import Buffer, Pipe
+from swarm.network.traffic import Traffic
+
+if TYPE_CHECKING:
+    from swarm.network.streams import Streams
+
+LENGTH = struct.Struct(">I")
+ANSWER = struct.Struct(">BI")
+OK = 0
+MAX_REFUSAL = 200  # bytes of text
+
+
+class Conversation:
+    """Requests and answers on one stream, one after another: opening a stream costs as much as 200 kB on it."""
+
+    def __init__(self, pipe: Pipe, traffic: Traffic, purpose: str) -> None:
+        self._pipe, self._traffic, self._purpose = pipe, traffic, purpose
+
+    async def ask(self, *request: Buffer, timeout_seconds: float, limit_bytes: int) -> bytearray:
+        """The answer, of at most `limit_bytes`. After any PeerError but "refused" nothing more can be asked."""
+        size, peer_id = sum(map(len, request)), self._pipe.peer_id
+        with failures(peer_id, timeout_seconds):
+            async with asyncio.timeout(timeout_seconds):
+                await self._pipe.write(LENGTH.pack(size), *request)
+                self._traffic.add("sent", self._purpose, LENGTH.size + size)
+                status, length = ANSWER.unpack(await self._pipe.read(ANSWER.size))
+                if length > (limit_bytes if status == OK else MAX_REFUSAL):
+                    raise PeerError(peer_id, "too-large", f"{length} bytes, at most {limit_bytes} were expected")
+                answer = await self._pipe.read(length)
+                self._traffic.add("received", self._purpose, ANSWER.size + length)
+        if status != OK:
+            raise PeerError(peer_id, "refused", answer.decode("utf-8", "replace"))
+        return answer
+
+    def close(self) -> None:
+        self._pipe.close()
 
 
 class Conversations:

@@ -16,22 +16,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from swarm.network.caps import UNCAPPED, Caps
+from swarm.network.conversations import ANSWER, LENGTH, MAX_REFUSAL, OK, Conversation
 from swarm.network.failure import PeerError, RefusedError, failures
 from swarm.network.pipe import Buffer, Listener, Pipe, open_stream
 from swarm.network.traffic import Traffic
 
-LENGTH = struct.Struct(">I")
-ANSWER = struct.Struct(">BI")
 END = LENGTH.pack(0xFFFFFFFF)
-OK, REFUSED = 0, 1
-MAX_REFUSAL = 200  # bytes of text
+REFUSED = 1
 STREAMS_PER_PEER = 64
 MAX_INBOUND_BYTES = 256 << 20  # of messages being received at once, over all peers
 MAX_OUTBOUND_BYTES = 256 << 20  # of answers being sent at once, likewise
@@ -95,32 +92,6 @@ class Channel:
             return
 
     def abort(self) -> None:
-        self._pipe.close()
-
-
-class Conversation:
-    """Requests and answers on one stream, one after another: opening a stream costs as much as 200 kB on it."""
-
-    def __init__(self, pipe: Pipe, traffic: Traffic, purpose: str) -> None:
-        self._pipe, self._traffic, self._purpose = pipe, traffic, purpose
-
-    async def ask(self, *request: Buffer, timeout_seconds: float, limit_bytes: int) -> bytearray:
-        """The answer, of at most `limit_bytes`. After any PeerError but "refused" nothing more can be asked."""
-        size, peer_id = sum(map(len, request)), self._pipe.peer_id
-        with failures(peer_id, timeout_seconds):
-            async with asyncio.timeout(timeout_seconds):
-                await self._pipe.write(LENGTH.pack(size), *request)
-                self._traffic.add("sent", self._purpose, LENGTH.size + size)
-                status, length = ANSWER.unpack(await self._pipe.read(ANSWER.size))
-                if length > (limit_bytes if status == OK else MAX_REFUSAL):
-                    raise PeerError(peer_id, "too-large", f"{length} bytes, at most {limit_bytes} were expected")
-                answer = await self._pipe.read(length)
-                self._traffic.add("received", self._purpose, ANSWER.size + length)
-        if status != OK:
-            raise PeerError(peer_id, "refused", answer.decode("utf-8", "replace"))
-        return answer
-
-    def close(self) -> None:
         self._pipe.close()
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import pytest
 
 from swarm.network.caps import Caps
+from swarm.network.conversations import LENGTH
 from swarm.network.host import Network
 from swarm.network.pipe import Pipe, open_stream
-from swarm.network.streams import LENGTH, STREAMS_PER_PEER, PeerError, RefusedError
+from swarm.network.streams import STREAMS_PER_PEER, PeerError, RefusedError
 from tests.swarm.network.conftest import RUN, Join
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
