@@ -92,11 +92,12 @@ def _join(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         first = next(event for event in joiner.steps if event.get("included"))
         _tell(folder / f"peer-{options.peers}", began)
         times = [event["time"] for event in peers[0].steps[-options.rounds :] if event["time"] < began]
-        vectors = 4 + 4 * 3 + 4 + 4  # model, parameters and moments, sum of gradients, contribution: bytes a value
+        vectors = 4 + 4 * 3 + 4  # the model's parameters, the state's with both moments, a contribution: bytes a value
         return {
             "join_seconds": round(first["time"] - began, 2),
             "round_seconds": round(median(b - a for a, b in itertools.pairwise(times)), 2),
             "extra_memory_mb": round((peak(process.pid) - before - vectors * VALUES) / 1e6),
+            "of_it_gradient_sum_mb": round(4 * VALUES / 1e6),
             "step_joined_at": first["step"],
             "sample_seconds": round(median(map(float, seconds.split(","))), 3),
         }

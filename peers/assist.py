@@ -15,7 +15,7 @@ from peers.join import accept, ask
 @click.option("--yes", is_flag=True, help="Do not ask before joining.")
 @click.option("--settings", type=click.Path(path_type=Path), help="A TOML file with any of the settings below.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="This peer's folder  [~/.bloomswarm/runs/..]")
-@click.option("--steps", type=int, help="Leave after this many steps  [default: stay to the end]")
+@click.option("--steps", type=int, help="Leave after so many steps with it  [default: stay]")
 @click.option("--listen", multiple=True, help="Multiaddress to listen on  [default: every interface, a free port]")
 @click.option("--announce", multiple=True, help="Multiaddress to tell others, if they cannot see the one above.")
 @click.option("--upload", "upload_mbit", type=float, help="Mbit/s, the most to send  [default: no cap]")

@@ -10,10 +10,24 @@ from swarm.identity import friendly_name
 from swarm.sizing import show_bytes, show_seconds
 
 if TYPE_CHECKING:
+    from peers.lifecycle import Leave
+    from peers.progress import Progress
     from peers.reporter import Reporter
     from swarm.state import SharedState
 
+LINGER_SECONDS, WAIT_SECONDS = 10.0, 0.1
 TOLD_LANGUAGES = 5  # by name
+
+
+def linger(progress: Progress, last_step: int, leave: Leave) -> None:
+    """Who is done stays for a moment, so that the others can still get the last round from somebody."""
+    deadline = time.monotonic() + LINGER_SECONDS
+    progress.tell(step=last_step)
+    while time.monotonic() < deadline and not leave:
+        live = [record for record in progress.records().values() if record.role == "trainer"]
+        if all(record.step >= last_step or record.state == "leaving" for record in live):
+            return
+        leave.event.wait(WAIT_SECONDS)
 
 
 def farewell(reporter: Reporter, finished: bool, checkpoint: Path | None, state: SharedState) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("--private", is_flag=True, default=None, help="--data is your own text: it never leaves your disk.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where tokenised text is kept  [~/.bloomswarm/cache]")
-@click.option("--steps", type=int, help="Leave after this many steps  [default: stay to the end]")
+@click.option("--steps", type=int, help="Leave after so many steps with it  [default: stay]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, mps  [default: auto]")
 @click.option("--micro-batch", type=int, help="Sequences computed at once  [default: what suits the run]")
 @click.option(

@@ -7,7 +7,6 @@ its own.
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from peers.catching_up import catching_up
 from peers.checkpoints import Checkpoints
 from peers.endorsements import endorsed_state
 from peers.events import Events
-from peers.farewell import farewell
+from peers.farewell import farewell, linger
 from peers.known import require_known
 from peers.lifecycle import Leave
 from peers.pausing import Pausing, is_paused
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from swarm.manifest import Manifest, SignedManifest
 
 WAIT_SECONDS = 0.1
-LINGER_SECONDS = 10.0
 
 
 class Peer:
@@ -70,6 +68,8 @@ class Peer:
         self.pin = RunFolder(folder).pin()
         self.lock = threading.Lock()  # held while the state changes, and while it is copied for a newcomer
         self.resources = ExitStack()
+        self.took_part = 0  # in so many rounds
+        self.last_wanted: int | None = None  # the step at which the volunteer wants to leave, once it is known
 
     def __enter__(self) -> Peer:
         require_known(self.manifest)
@@ -206,7 +206,6 @@ class Peer:
     def train(self) -> None:
         if self.catch_up.at_start(self.progress.trainers()):
             self.work.restart()
-        self.last_wanted = None if self.settings.steps is None else self.state.step + self.settings.steps
         self.last_step = self.end_of(self.versions.at(self.state.step))
         self.reporter.state("training")
         self.trainer = Trainer(
@@ -244,19 +243,9 @@ class Peer:
         self.reporter.state("finished" if finished else "leaving")
         path = self.saving.last(finished)
         if finished:
-            self.linger()
+            linger(self.progress, self.last_step, self.leave)
         farewell(self.reporter, finished, path, self.state)
         return finished
-
-    def linger(self) -> None:
-        """Who is done stays for a moment, so that the others can still get the last round from somebody."""
-        deadline = time.monotonic() + LINGER_SECONDS
-        self.progress.tell(step=self.state.step)
-        while time.monotonic() < deadline and not self.leave:
-            live = [record for record in self.progress.records().values() if record.role == "trainer"]
-            if all(record.step >= self.last_step or record.state == "leaving" for record in live):
-                return
-            self.leave.event.wait(WAIT_SECONDS)
 
     def report(self, report: StepReport) -> None:
         """After each turn of the trainer's loop."""
@@ -289,6 +278,10 @@ class Peer:
         if self.evaluator is not None:
             self.evaluator.consider(self.state, [member.peer_id for member in outcome.roster if member.samples])
         self.acquaintances.remember(self.progress.records(), self.network.peer_id)
+        self.took_part += any(member.peer_id == self.network.peer_id for member in outcome.roster)
+        if self.took_part == self.settings.steps:  # those that it only caught up with do not count
+            self.last_wanted = self.state.step
+            self.last_step = self.trainer.last_step = self.end_of(self.versions.at(self.state.step))
         self.saving.due(self.last_step)
 
     def snapshot(self) -> tuple[int, bytes]:

@@ -39,6 +39,16 @@ def a(swarm: RealSwarm) -> Followed:
     return peer
 
 
+def test_so_many_steps_are_those_that_it_took_part_in(swarm: RealSwarm, a: Followed) -> None:
+    """Not the swarm's step: a guest that comes at step 1,000 for three steps gives three."""
+    guest = swarm.join("guest", "--steps", "3")
+    assert guest.process.wait(120) == 0, guest.last_words()
+    guest.reader.join(5)
+    assert sum(bool(step.get("included")) for step in guest.steps) >= 2, guest.steps
+    assert guest.latest["finished"]["samples"] > 0
+    assert step_of(guest) > 3
+
+
 # --- links that pin --------------------------------------------------------------------------------------------------
 
 
