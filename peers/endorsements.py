@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peers.run_folder import write_atomically
 from swarm.errors import CheckpointError
-from swarm.identity import friendly_name
 from swarm.network.streams import PeerError, RefusedError
 
 if TYPE_CHECKING:
@@ -98,9 +97,7 @@ class Endorsements:
             return None
 
 
-def endorsed_state(
-    folder: Path, manifest: Manifest, network: Network, records: Iterable[str], say: Callable[[str], None]
-) -> Endorsement | None:
+def endorsed_state(folder: Path, manifest: Manifest, network: Network, records: Iterable[str]) -> Endorsement | None:
     """The newest state that somebody vouches for, as far as the others know; passed on from now on.
 
     folder: this peer's. records: ids of peers that have been heard of; the doors it came by are asked first.
@@ -111,6 +108,4 @@ def endorsed_state(
     doors = [door.rpartition("/p2p/")[2] for door in network.initial_peers]
     found = known.ask(network, list(dict.fromkeys([*doors, *records])))
     known.serve(network)
-    if found is not None:
-        say(f"{friendly_name(found.signer)} vouches for the state of step {found.step}.")
     return found

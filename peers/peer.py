@@ -7,6 +7,7 @@ its own.
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from peers.visit import clock_skew
 from peers.wiring import averager, evaluator, reading, starting_state, work
 from swarm.averaging.averager import Averaged
 from swarm.chronicle import Chronicler
+from swarm.identity import friendly_name
 from swarm.link import Link
 from swarm.network.host import Network
 from swarm.settings import Settings
@@ -115,8 +117,13 @@ class Peer:
         self.reporter.state("assembling")
         self.versions = Versions(self.folder, self.manifest, self.network, self.say)
         self.versions.begin(self.progress.records())
-        self.batches = self.text()
-        self.state, checkpoint = starting_state(self.checkpoints, self.signed, self.say)
+        with ThreadPoolExecutor(1, "endorsement") as beside:  # it takes as long as the slowest peer's answer
+            vouched = beside.submit(endorsed_state, self.folder, self.manifest, self.network, self.progress.records())
+            self.batches = self.text()
+            self.state, checkpoint = starting_state(self.checkpoints, self.signed, self.say)
+        endorsed = vouched.result()
+        if endorsed is not None and endorsed.step > self.state.step:
+            self.say(f"{friendly_name(endorsed.signer)} vouches for the state of step {endorsed.step}.")
         if checkpoint is not None:
             if checkpoint.cursor:  # an assistant that has never read text has none
                 self.batches.restore(checkpoint.cursor)
@@ -128,7 +135,7 @@ class Peer:
             self.progress.members,
             folder=self.folder,
             checkpoint=checkpoint,
-            endorsed=endorsed_state(self.folder, self.manifest, self.network, self.progress.records(), self.say),
+            endorsed=endorsed,
             settings=self.settings,
         )
         self.resources.callback(self.averager.close)
