@@ -11,8 +11,11 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from swarm.errors import CheckpointError, ResourceError
 from swarm.model.layout import Layout
@@ -120,17 +123,21 @@ class SpanFile:
         return root_of(self.step, self.samples, self.digests())
 
     def load(self, state: SharedState) -> None:
-        """Read everything into the vectors of `state`, without a second copy. OSError."""
-        for vector, start in zip(state.vectors, range(self.vectors), strict=True):
-            target, done = vector.data.cast("B"), 0
-            place = self.values_at + VALUE_BYTES * start * self.size
-            while done < len(target):
-                part = target[done : done + READ_BYTES]
-                count = os.preadv(self.file.fileno(), [part], place + done)
-                if not count:
-                    raise CheckpointError(f"{self.path}: it ended while it was read; it is fetched again")
-                done += count
+        """Read everything into the vectors of `state`, without a second copy, all of them at once. OSError."""
+        with ThreadPoolExecutor(self.vectors) as pool:
+            for read in [pool.submit(self._load, vector, index) for index, vector in enumerate(state.vectors)]:
+                read.result()
         state.step, state.samples = self.step, self.samples
+
+    def _load(self, vector: np.ndarray, index: int) -> None:
+        target, done = vector.data.cast("B"), 0
+        place = self.values_at + VALUE_BYTES * index * self.size
+        while done < len(target):
+            part = target[done : done + READ_BYTES]
+            count = os.preadv(self.file.fileno(), [part], place + done)
+            if not count:
+                raise CheckpointError(f"{self.path}: it ended while it was read; it is fetched again")
+            done += count
 
     def close(self) -> None:
         self.file.close()
