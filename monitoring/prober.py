@@ -219,9 +219,8 @@ def main(arguments: list[str] | None = None) -> int:
     if bool(options.addresses) == options.follow or not 0 < options.rate <= 100:
         parser.error("name addresses, or --follow; the rate is above 0 and at most 100")
     logging.disable(logging.CRITICAL)  # py-libp2p logs tracebacks for what strangers send
-    sys.modules |= dict.fromkeys(
-        ("rich", "pygments")
-    )  # what httpx's command line would take: 4 MB, each optional to it
+    for name in ("rich", "pygments"):  # for httpx's command line, which goes without where they are not there: 4 MB
+        sys.modules[name] = None  # type: ignore[assignment]
     import trio
 
     trio.run(run, from_input() if options.follow else options.addresses, options.private, options.rate)
