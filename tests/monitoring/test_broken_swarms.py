@@ -144,6 +144,8 @@ def test_a_killed_monitor_is_said_by_the_page_and_by_its_own_alert_and_comes_bac
     broken.healthy()
     broken.browser.wait("document.querySelector('#verdict').dataset.status === 'healthy'", 20)
     assert len(broken.api("swarm")["curve"]) >= points > 2
+    everybody = f'swarm_probe_peers{{result="reachable"}} == {len(PEERS) + 1}'
+    wait_for(lambda: bool(query(broken.prometheus, everybody)), "the prober reaches the peers and the seed", 60)
 
 
 def test_when_all_are_gone_it_says_so_for_as_long_as_it_is_so_and_sees_them_come_back(broken: Broken) -> None:

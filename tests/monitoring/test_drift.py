@@ -10,6 +10,7 @@ from live_prometheus import MONITORING, require
 
 from monitoring.document import TARGET, document
 from monitoring.metrics import BY_NAME, OPEN_SETS, PREFIX, TABLE, Metric
+from monitoring.problems import PROBLEMS
 from monitoring.validate import expressions, metric_names, recorded_names, recording_rules
 
 NOT_SHOWN = {
@@ -81,3 +82,20 @@ def test_promtool_accepts_the_scrape_configuration() -> None:
         [require("promtool"), "check", "config", str(config)], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+ADVISED = re.compile(r"\bbloomswarm\s+([a-z]+)((?:\s+(?:--[a-z-]+|[A-Z_]+|'[^']*'|[0-9]+))*)")
+
+
+def test_every_command_that_a_problem_or_a_runbook_advises_exists_with_its_options() -> None:
+    from peers.cli import COMMANDS, bloomswarm
+
+    texts = [problem.remedy for problem in PROBLEMS]
+    texts += [path.read_text(encoding="utf-8") for path in (MONITORING.parent / "docs" / "runbooks").glob("*.md")]
+    advised = {found.groups() for text in texts for found in ADVISED.finditer(text)}
+    assert len(advised) > 10
+    for name, rest in advised:
+        assert name in COMMANDS, f"bloomswarm {name}{rest}"
+        command = bloomswarm.get_command(None, name)
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known, f"bloomswarm {name}{rest}"
