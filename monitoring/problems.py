@@ -115,7 +115,7 @@ PROBLEMS: tuple[Problem, ...] = (
         "claims-implausible",
         "warning",
         "A peer claims what cannot be: a loss, a speed or a number of samples far from everybody else's.",
-        "Its claims are capped and do not count. Watch its contributions; revoke it in an invited run.",
+        "Its claims do not count. Watch its contributions; revoke it in an invited run.",
         "peers with claims outside the bounds",
     ),
     Problem(

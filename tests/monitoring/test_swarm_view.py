@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from pretend_swarm import SEQUENCE, STEP_SECONDS, Pretend, facts
+from pretend_swarm import PLANNED, SEQUENCE, STEP_SECONDS, Pretend, facts
 
 from monitoring.view.document import peers_document, swarm_document
 from monitoring.view.swarm import SwarmView
@@ -120,7 +120,10 @@ def test_a_language_that_nobody_reads_any_more() -> None:
             "tokens_by_language": {"en": step * 9000, "es": step * 9000, "hi": step * 9000, "ar": step * 9000,
                                    "zh": step * 9000, "sw": 100}
         }  # fmt: skip
-    assert "language-starved" in swarm.run(70).problems()
+    little = dict.fromkeys(PLANNED, 9000) | {"sw": 500}
+    swarm.change[4] = lambda step, now: {"tokens_by_language": {code: step * each for code, each in little.items()}}
+    accused = swarm.run(70).problems()["language-starved"]
+    assert set(accused) == {peer for index, peer in enumerate(swarm.ids) if index != 4}, "one of them reads a little"
 
 
 def test_a_language_that_is_seldom_read_by_chance_is_not_starved() -> None:
