@@ -34,7 +34,7 @@ function showSwarm(swarm) {
   write("left", swarm.finished ? "finished" : swarm.seconds_to_end === null ? "" : `about ${duration(swarm.seconds_to_end)} to go`);
   at("fill").style.width = `${percent}%`;
   at("bar").setAttribute("aria-valuenow", percent.toFixed(0));
-  write("trainers", number(swarm.peers.trainer, 0));
+  write("trainers", number(swarm.training, 0));
   write("speed", number(swarm.samples_per_second, 1));
   write("loss", swarm.loss.p50 === null ? "–" : swarm.loss.p50.toFixed(3));
   write("interval", duration(swarm.step_interval_seconds));

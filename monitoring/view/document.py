@@ -33,6 +33,7 @@ def swarm_document(view: SwarmView, now: float, found: list[Finding]) -> dict[st
         "step_age_seconds": round(max(0.0, now - view.step_time), 1) if view.seen_step else None,
         "step_interval_seconds": _rounded(view.interval()),
         "seconds_to_end": _rounded(view.remaining(now)),
+        "training": len(view.training()),
         "peers": {role: sum(known.record.role == role for known in view.live()) for role in ROLES},
         "samples_per_second": _rounded(speed),
         "tokens_per_second": None if speed is None else round(speed * facts.sequence_length, 1),
@@ -61,10 +62,14 @@ def verdict(view: SwarmView, now: float, found: list[Finding]) -> dict[str, str]
     grave = next((each for each in found if each.problem.severity == "critical"), None)
     if grave is not None:
         return {"status": "critical", "words": grave.problem.title}
-    trainers = len(view.trainers())
-    who = f"{trainers} peer{'' if trainers == 1 else 's'} training"
+    training, others = len(view.training()), len(view.trainers()) - len(view.training())
+    who = f"{training} peer{'' if training == 1 else 's'} training" + (
+        f", {others} not yet or paused" if others else ""
+    )
     if any(each.problem.severity == "warning" for each in found):
         return {"status": "warning", "words": f"{who}, with something to look at."}
+    if not training:
+        return {"status": "starting", "words": f"Getting ready: {others} peer{'' if others == 1 else 's'} here."}
     return {"status": "healthy", "words": f"Healthy: {who}."}
 
 

@@ -12,7 +12,7 @@ from monitoring.view.digests import differing_peers
 from monitoring.view.lineages import off_lineage
 from monitoring.view.robust import median
 from monitoring.view.starving import starved_languages
-from monitoring.view.swarm import SwarmView
+from monitoring.view.swarm import COMPUTING, SwarmView
 
 STALLED_SECONDS, STALLED_INTERVALS = 120.0, 8.0
 GRACE_SECONDS = 20.0  # peers apply a round at slightly different times
@@ -107,9 +107,6 @@ def _progress(view: SwarmView, now: float) -> Iterator[Finding]:
         yield _of("peers-behind", f"{_peers(len(behind))} more than one step behind.", _ids(behind))
     yield from _slow(view, trainers)
     yield from _starved(view, now, trainers)
-
-
-COMPUTING = {"training", "averaging", "lagging"}  # states in which a peer that gives nothing is slow and not idle
 
 
 def _slow(view: SwarmView, trainers: list[Acquaintance]) -> Iterator[Finding]:

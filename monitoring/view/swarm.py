@@ -24,6 +24,7 @@ STALE_SECONDS = 60.0
 FALLEN_SECONDS = 60.0  # a lower step is the swarm's once it has stayed: peers that come back begin at an old one
 OUTCOMES = ("committed", *MISSED_REASONS)
 GOODBYE = ("leaving", "finished")
+COMPUTING = ("training", "averaging", "lagging", "alone")
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,10 @@ class SwarmView:
 
     def trainers(self) -> list[Acquaintance]:
         return [known for known in self.live() if known.record.role == "trainer"]
+
+    def training(self) -> list[Acquaintance]:
+        """Those of them that compute, or would if they were not behind; not who gets ready, is paused or is done."""
+        return [known for known in self.trainers() if known.record.state in COMPUTING]
 
     def language_losses(self) -> dict[str, float]:
         """Median over peers; only languages of the run."""

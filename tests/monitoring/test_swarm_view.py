@@ -28,6 +28,16 @@ def test_a_healthy_swarm_has_no_problem() -> None:
     assert told["peers"] == {"trainer": 6, "seed": 1, "assistant": 0, "archive": 0, "monitor": 0}
 
 
+def test_who_gets_ready_or_is_paused_is_not_called_training() -> None:
+    swarm = Pretend(peers=3)
+    swarm.change = dict.fromkeys(range(3), lambda step, now: {"state": "assembling"})
+    swarm.run(3, moving=False)
+    assert document(swarm)["verdict"] == {"status": "starting", "words": "Getting ready: 3 peers here."}
+    assert document(swarm)["training"] == 0
+    swarm.change = {1: lambda step, now: {"state": "paused"}}
+    assert document(swarm.run(3))["verdict"]["words"] == "Healthy: 2 peers training, 1 not yet or paused."
+
+
 def break_seed(swarm: Pretend) -> None:
     swarm.seeds = False
 
