@@ -108,7 +108,9 @@ def peer_routes(facts: RunFacts, records: Callable[[], Mapping[str, ProgressReco
 def _swarm(watch: Watch, view: SwarmView, now: float, found: list[Finding]) -> dict[str, Any]:
     document = swarm_document(view, now, found)
     if watch.me is not None:
-        document["me"] = {"peer_id": watch.me, "name": friendly_name(watch.me)}
+        known = view.known.get(watch.me)
+        state = known.record.state if known is not None else None
+        document["me"] = {"peer_id": watch.me, "name": friendly_name(watch.me), "state": state}
     return document
 
 

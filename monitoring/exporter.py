@@ -56,6 +56,7 @@ class PeerExporter:
         self.current_state, self.detail = "assembling", ""
         self.meter: Meter | None = None
         self.gpu: Gpu | None = None
+        self.before_scrape: Callable[[], object] = lambda: None  # exports what changes without a step
         self.grid_intensity = 0.0
         self._counted_elsewhere: set[tuple[str, str]] = set()
         self._turn = (clock(), 0, 0.0)  # when the last turn of the loop ended, its samples, its seconds
@@ -107,6 +108,9 @@ class PeerExporter:
         before = self.series.get("swarm_step") or 0
         self.series.put("swarm_step", step)
         self.series.put("swarm_loss", loss)
+        if loss is None:  # nothing was computed: what is known of the languages is of long ago
+            for (language,) in self.series.by_label("swarm_language_loss"):
+                self.series.put("swarm_language_loss", None, language=language)
         self.series.add("swarm_samples_total", samples)
         if step > before:
             self.series.add("swarm_steps_applied_total")
@@ -122,6 +126,11 @@ class PeerExporter:
         self._turn = self.clock(), samples, took
         self._speed()
         self._read_meter()
+
+    def waits_at(self, step: int) -> None:
+        """The step that this peer is at, as long as it has not made one itself."""
+        if not self.series.count("swarm_step_duration_seconds"):
+            self.series.put("swarm_step", step)
 
     def _speed(self) -> None:
         """Over the last turn, or over the time since where that is longer: a peer that hangs slows down to nothing."""
@@ -261,6 +270,7 @@ class PeerExporter:
         return json_response(value, 200 if good else 503)
 
     def _metrics(self, request: Request) -> Response:
+        self.before_scrape()
         self.measure()
         return Response(*exposition(self.series, request.accept))
 

@@ -13,6 +13,7 @@ from monitoring.energy import MACHINE_WATTS, Estimate, Meter, Rapl, sources
 from monitoring.exporter import IDLE, PeerExporter, Text
 from monitoring.gpu import find_gpu, index_of
 from monitoring.view.facts import facts_of
+from peers.around import Around
 from peers.clock import ClockWatch
 from peers.standing import Standing
 from swarm.averaging.averager import Averaged, Missed
@@ -34,14 +35,6 @@ if TYPE_CHECKING:
     from swarm.settings import Settings
 
 BRANCH_STEPS = 20  # for which `status` says that the swarm has split
-PURPOSES = {  # what the network counts under a handler's name, as the metrics' table calls it
-    "averaging": "averaging",
-    "control": "control",
-    "state": "state",
-    "dht": "directory",
-    "manifest": "blobs",
-    "blob": "blobs",
-}
 
 
 class Reporter:
@@ -66,7 +59,6 @@ class Reporter:
         self.bytes = Counter({"sent": 0, "received": 0})
         self.samples = 0
         self.tokens: Counter[str] = Counter()
-        self.counted: Counter[str] = Counter()  # rejections told to the exporter so far
         self.refused: Counter[str] = Counter()  # those of the round
         self.forks = self.quarter = 0
         self.branched: int | None = None  # the step after which this peer's log became one of two
@@ -82,6 +74,8 @@ class Reporter:
         )
         self._measure_energy()
         self.standing = Standing(self.exporter, network)
+        self.around = Around(self.exporter, progress, network, self.standing)
+        self.exporter.before_scrape = self.around.look
         self.clock = ClockWatch(lambda words: events("clock", words))
 
     def __enter__(self) -> Reporter:
@@ -202,9 +196,10 @@ class Reporter:
                     bytes_received=stats.bytes_received,
                 )
         waited = min(self.waited, report.average_seconds)
+        rested = report.compute_seconds if self.idle else 0.0
         seconds = {
-            "compute": report.compute_seconds,
-            "wait": waited,
+            "compute": report.compute_seconds - rested,
+            "wait": waited + rested,
             "average": report.average_seconds - waited,
             "apply": report.apply_seconds,
         }
@@ -212,7 +207,7 @@ class Reporter:
         if batches is not None and batches.coverage is not None:
             seen = batches.coverage
             self.exporter.coverage({code: seen.fraction(code) for code in seen.reads}, seen.overlap)
-        self._swarm()
+        self.clock.look(self.around.look())
         self._settle(outcome, report.step)
         self._tell(report, work, sum(seconds.values()))
         self._say(report, work, sum(seconds.values()))
@@ -250,23 +245,6 @@ class Reporter:
             ballots=stats.ballots,
             void_spans=stats.void_spans,
         )
-
-    def _swarm(self) -> None:
-        """Figures about the others: who lives, how their clocks go, and what of theirs was refused."""
-        records = self.progress.records()
-        self.exporter.live_peers(Counter(record.role for record in records.values()))
-        skew = self.standing.skew({peer: each for peer, each in records.items() if peer != self.network.peer_id})
-        self.exporter.clock_skew(skew)
-        self.clock.look(skew)
-        rejected = self.network.rejected()
-        for reason, count in (rejected - self.counted).items():
-            self.exporter.rejected(reason, count)
-        self.counted = rejected
-        totals: Counter[tuple[str, str]] = Counter()
-        for (direction, purpose), size in self.network.traffic.snapshot().items():
-            totals[direction, PURPOSES.get(purpose, "other")] += size
-        for (direction, purpose), size in totals.items():
-            self.exporter.bytes_total(direction, purpose, size)
 
     def _tell(self, report: StepReport, work: GradientWork, seconds: float) -> None:
         private = self.settings.private

@@ -26,7 +26,7 @@ function showSwarm(swarm) {
   document.title = `${swarm.run.name}: ${swarm.verdict.status}, step ${number(swarm.step, 0)}`;
   write("name", swarm.me ? `${swarm.me.name} in ${swarm.run.name}` : swarm.run.name);
   const size = swarm.run.parameters ? `${amount(swarm.run.parameters)} parameters` : "";
-  write("about", [swarm.run.description, size].filter(Boolean).join(" · "));
+  write("about", [swarm.run.description, size, swarm.me?.state && `this peer: ${swarm.me.state}`].filter(Boolean).join(" · "));
   at("verdict").dataset.status = swarm.verdict.status;
   write("words", swarm.verdict.words);
   const percent = Math.min(100, (100 * swarm.step) / swarm.steps);

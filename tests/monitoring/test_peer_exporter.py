@@ -111,6 +111,7 @@ def test_health_says_stalled_when_a_training_peer_makes_no_step() -> None:
             "status": "stalled",
             "state": "training",
             "detail": "",
+            "clock_skew_seconds": None,
             "step": 1,
             "seconds_since_step": 10_000.0,
             "version": "0.1.0",
@@ -126,7 +127,10 @@ def test_a_peer_that_rests_or_hangs_has_no_speed_and_says_its_state() -> None:
         idle = samples(get(exporter.url + "/metrics"))
         assert (idle["swarm_samples_per_second", ()], idle["swarm_state", (("state", "assembling"),)]) == (0, 1)
         assert ("swarm_loss", ()) not in idle
-        tell(exporter, 1)
+        assert ("swarm_step", ()) not in idle, "not known is not 0"
+        exporter.before_scrape = lambda: exporter.waits_at(500)
+        assert samples(get(exporter.url + "/metrics"))["swarm_step", ()] == 500, "it waits for others at its checkpoint"
+        tell(exporter, 501)
         training = samples(get(exporter.url + "/metrics"))
         assert training["swarm_samples_per_second", ()] == pytest.approx(12 / 1.55)
         assert training["swarm_state", (("state", "training"),)] == 1
@@ -141,6 +145,10 @@ def test_a_peer_that_rests_or_hangs_has_no_speed_and_says_its_state() -> None:
         exporter.state("training")
         now[0] += 1200
         assert samples(get(exporter.url + "/metrics"))["swarm_samples_per_second", ()] == pytest.approx(0.01)
+        exporter.step(502, None, 0, text={}, seconds={"wait": 1.0})
+        later = samples(get(exporter.url + "/metrics"))
+        assert later["swarm_step", ()] == 502, "it stays in step, and is not called one that waits at 500"
+        assert not [name for name, _ in later if name in ("swarm_loss", "swarm_language_loss")], "no loss of long ago"
 
 
 def test_only_this_machine_is_answered_on_loopback() -> None:
