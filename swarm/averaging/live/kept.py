@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm.averaging.averager import Contribution
-from swarm.averaging.live.store import Frame
+from swarm.averaging.codec import Frame
 from swarm.averaging.round.merkle import levels
 from swarm.averaging.round.messages import MAX_SPANS, sha256
 from swarm.durable import sync_folder, synced
