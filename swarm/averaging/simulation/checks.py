@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from swarm.averaging.simulation.world import World
 
 Parts = tuple[tuple[bytes, float], ...]
+FORK_BALLOTS = 3  # so many must have failed before survivors go on without a quorum
 
 
 class Checks:
@@ -101,6 +102,8 @@ class Checks:
         place = (outcome.lineage, outcome.round, outcome.base)
         if self.places.setdefault(place, outcome.digest) != outcome.digest:
             self.fail(f"two outcomes certified in round {outcome.round} of one lineage")
+        if outcome.fork and parent.electorate and outcome.ballot.number < FORK_BALLOTS:
+            self.fail(f"round {outcome.round} is a fork in ballot {outcome.ballot.number}; nobody may give up so early")
         self.check_means(outcome)
         self.check_void(outcome)
 

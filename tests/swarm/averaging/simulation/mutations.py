@@ -136,3 +136,9 @@ def weights_ignored(patch: pytest.MonkeyPatch) -> None:
 def endless_patience(patch: pytest.MonkeyPatch) -> None:
     """Members wait for a host that has died."""
     patch.setattr(Member, "extend", lambda self, now, phases: setattr(self, "deadline", now + 3600.0))
+
+
+@mutation
+def early_fork(patch: pytest.MonkeyPatch) -> None:
+    """Whoever finds no quorum in the first ballot goes on with those who are there, and they vote for it."""
+    patch.setattr(Policy, "fork_ballots", property(lambda self: 0, lambda self, value: None))

@@ -33,6 +33,7 @@ WITHIN = {  # schedules in which a mistake must be found, about three times as m
     "short_history": (1, ()),
     "weights_ignored": (1, ()),
     "endless_patience": (25, ("crash_host",)),
+    "early_fork": (40, ()),
 }
 
 
