@@ -65,6 +65,7 @@ class WireNetwork:
 
     client = False
     failure: str | None = None
+    guard = None  # an open run
 
     def __init__(self, wire: Wire) -> None:
         self.wire, self.identity, self.traffic = wire, Identity.generate(), Traffic()
