@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -96,3 +97,35 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert state.digest() == before
     assert not list((little_disk / "download").iterdir())
     assert tools.received(taker) < 10_000, "found out before anything but the table was fetched"
+
+
+def test_a_disk_that_others_fill_meanwhile_keeps_what_came(
+    join: Join,  # noqa: F811
+    signed: SignedManifest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There was room when the download began: its file takes none beforehand."""
+    giver = join(run=signed.digest)
+    donor(giver, signed, tmp_path / "donor")
+    certified, taker = tools.some_state(signed.manifest), join(giver, run=signed.digest)
+    fetcher = tools.fetcher(taker, signed.manifest, tmp_path / "joiner", certified)
+    state = tools.some_state(signed.manifest, step=0, seed=1)
+    before, size = state.digest(), sum(vector.nbytes for vector in certified.vectors)
+    write, room = os.pwrite, iter(range(60))  # a span is three writes
+
+    def filling(descriptor: int, data: memoryview, place: int) -> int:
+        if next(room, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data, place)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", filling)
+        with pytest.raises(ResourceError, match="the disk is full.*free some space and join again") as caught:
+            fetcher.fetch([giver.peer_id], state, lambda: state)
+    assert caught.value.exit_code == 10
+    assert state.digest() == before
+    came = tools.received(taker)
+    fetcher.fetch([giver.peer_id], state, lambda: state)
+    assert state.digest() == certified.digest()
+    assert tools.received(taker) - came < 0.75 * size, "19 of 56 spans were there"
