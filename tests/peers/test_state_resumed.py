@@ -121,7 +121,7 @@ def test_a_disk_that_others_fill_meanwhile_keeps_what_came(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", filling)
-        with pytest.raises(ResourceError, match="the disk is full.*free some space and join again") as caught:
+        with pytest.raises(ResourceError, match=r"the disk is full.*free some space and join again") as caught:
             fetcher.fetch([giver.peer_id], state, lambda: state)
     assert caught.value.exit_code == 10
     assert state.digest() == before
