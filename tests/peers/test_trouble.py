@@ -106,8 +106,8 @@ def test_a_disk_that_the_state_does_not_fit_on_is_one_line_before_anything_is_fe
 
 
 def test_a_disk_that_becomes_full_stops_no_training(swarm: RealSwarm, a: Followed) -> None:
-    with small_disk(swarm.folder / "small", 2 << 20) as place:
-        peer = swarm.take_part("join", "small", "--threads", "1", "--cache", str(swarm.folder / "cache"))
+    with small_disk(swarm.folder / "little", 2 << 20) as place:
+        peer = swarm.take_part("join", "little", "--threads", "1", "--cache", str(swarm.folder / "cache"))
         wait_for(lambda: in_rounds_of(peer, 2), 90, "rounds of two", a, peer)
         (place / "ballast").write_bytes(bytes(free(place)))
         noted = [False]
@@ -121,8 +121,8 @@ def test_a_disk_that_becomes_full_stops_no_training(swarm: RealSwarm, a: Followe
         began = step_of(peer)
         wait_for(lambda: step_of(peer) > began + 5 and in_rounds_of(peer, 2), 60, "it trains on", a, peer)
         (place / "ballast").unlink()
-        before = set(swarm.states("small"))
-        wait_for(lambda: bool(set(swarm.states("small")) - before), 60, "a checkpoint once there is room", peer)
+        before = set(swarm.states("little"))
+        wait_for(lambda: bool(set(swarm.states("little")) - before), 60, "a checkpoint once there is room", peer)
         (place / "ballast").write_bytes(bytes(free(place)))
         peer.process.terminate()
         assert peer.process.wait(10) == 130, (peer.last_words(), events)
@@ -151,12 +151,12 @@ def test_a_wrong_clock_is_told_before_anything_is_joined(swarm: RealSwarm, a: Fo
     ahead.write_text(str(seconds))
     place = ("--dir", str(swarm.folder / "clock"))
     joiner = with_clock(swarm, ahead, "join", swarm.link, "--yes", *place, *LOOPBACK)
-    assert joiner.process.wait(60) == 7, joiner.last_words()
+    assert joiner.process.wait(120) == 7, joiner.last_words()
     assert "clock" in joiner.last_words()
     assert "timedatectl" in joiner.last_words()
     assert len(joiner.log.read_text(encoding="utf-8").strip().splitlines()) == 1
     doctor = with_clock(swarm, ahead, "doctor", swarm.link, *place)
-    assert doctor.process.wait(60) == 12
+    assert doctor.process.wait(120) == 12
     assert "clock" in doctor.last_words()
     assert "timedatectl" in doctor.last_words()
     assert in_rounds_of(a, 1), "the swarm does not mind"
@@ -170,7 +170,7 @@ def test_a_clock_that_goes_wrong_later_is_told_by_the_peer_and_by_status(swarm: 
     wait_for(lambda: in_rounds_of(peer, 2), 90, "rounds of two", a, peer)
     ahead.write_text("20.0")
     wait_for(lambda: "clock" in peer.latest, 60, "it says so", peer)
-    assert "20 s ahead" in peer.latest["clock"]["words"]
+    assert "s ahead of the others'" in peer.latest["clock"]["words"]
     assert "timedatectl" in peer.latest["clock"]["words"]
     told = json.loads(run("status", "--dir", str(swarm.folder / "drifts"), "--json").stdout)["peers"][0]
     assert "timedatectl" in told["advice"], told

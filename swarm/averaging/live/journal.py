@@ -3,11 +3,13 @@
     length (4 bytes, big-endian) | a Commit as it travels       one after another, in log order
 
 The core keeps the last few hundred rounds in memory. Nothing here is trusted when it is read again: commits are checked
-by the core like those of any peer, and a tail cut off by a crash is dropped.
+by the core like those of any peer, and a tail cut off by a crash is dropped. A full disk stops no round: what the file
+lacks is written as soon as there is room.
 """
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +23,7 @@ from swarm.averaging.round.reading import parse
 LENGTH = struct.Struct(">I")
 PAGE_COMMITS = 64
 PAGE_BYTES = 1 << 20
+logger = logging.getLogger(__name__)
 
 
 class Journal:
@@ -32,9 +35,10 @@ class Journal:
         self.places: dict[bytes, int] = {}  # head -> its index
         self.ends = [0]  # where each commit ends in the file
         self.file: BinaryIO | None = None
+        self.failing = False
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = path.open("a+b")
+            self.file = path.open("a+b", buffering=0)  # nothing that a full disk refused may wait in a buffer
             self._scan()
 
     def _scan(self) -> None:
@@ -46,6 +50,15 @@ class Journal:
 
     def follow(self, log: Log) -> None:
         """Make the file hold what `log` holds: append new commits, and first cut off those of a lineage it has left."""
+        try:
+            self._follow(log)
+            self.failing = False
+        except OSError as error:
+            if not self.failing:
+                logger.warning("%s cannot be written: %s; rounds go on without it", self.path, error.strerror)
+            self.failing = True
+
+    def _follow(self, log: Log) -> None:
         if self.file is None or len(log.chain) == 1 or (self.heads and self.heads[-1] == log.tip.head):
             return
         start = len(log.chain) - 1
@@ -61,7 +74,6 @@ class Journal:
         for entry in log.chain[start + 1 :]:
             assert entry.commit is not None
             self._append(entry.commit)
-        self.file.flush()
 
     def _precedes(self, commit: Commit) -> bool:
         return bool(self.heads) and self.heads[-1] == commit.outcome.base
@@ -77,8 +89,13 @@ class Journal:
     def _append(self, commit: Commit) -> None:
         assert self.file is not None
         data = seal(commit, _nothing).wire
-        self.file.seek(0, 2)
-        self.file.write(LENGTH.pack(len(data)) + data)
+        rest = memoryview(LENGTH.pack(len(data)) + data)
+        try:
+            while rest:
+                rest = rest[self.file.write(rest) :]
+        except OSError:
+            self.file.truncate(self.ends[-1])
+            raise
         self._note(commit.outcome.head, LENGTH.size + len(data))
 
     def _note(self, head: bytes, size: int) -> None:
