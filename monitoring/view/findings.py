@@ -122,7 +122,7 @@ def _slow(view: SwarmView, trainers: list[Acquaintance]) -> Iterator[Finding]:
 def _starved(view: SwarmView, now: float, trainers: list[Acquaintance]) -> Iterator[Finding]:
     starved = starved_languages(view, now)
     if starved:
-        began = now - max(starved.values())
+        began = now - max(starved.values()) / 2  # it is found when three quarters of the window are without
         without = [known for known in trainers if any(known.read.get(code, 0.0) < began for code in starved)]
         names, minutes = ", ".join(list(starved)[:6]), max(starved.values()) / 60
         words = f"Hardly any text of {names} in the last {minutes:.0f} minutes."
