@@ -54,7 +54,7 @@ class Broken:
         """Always at the same address, so that the link stays good."""
         place = ("--listen", f"/ip4/127.0.0.1/tcp/{self.door_port}", "--log-format", "json")
         self.door = self.swarm.start("seed", "seed", str(self.swarm.run), *place)
-        self.swarm.link = str(self.door.wait_for("seeding", 60, lambda: False)["link"])
+        self.swarm.link = str(self.door.wait_for("seeding", 120, lambda: False)["link"])
 
     def join(self, name: str) -> None:
         place = ("--yes", "--dir", str(self.swarm.folder / name), "--threads", "1", "--micro-batch", "8")
@@ -66,7 +66,7 @@ class Broken:
     def watch(self) -> None:
         place = ("--port", str(self.port), "--dir", str(self.folder / "monitor"), "--probe-private")
         self.monitor = self.swarm.start("monitor", "monitor", self.swarm.link, *place, "--log-format", "json")
-        self.monitor.wait_for("monitor", 60, lambda: False)
+        self.monitor.wait_for("monitor", 120, lambda: False)
 
     def kill(self, *names: str) -> None:
         """As the system does where memory runs out."""
@@ -127,7 +127,7 @@ class Broken:
         self.browser.screenshot(self.pictures / f"{name}.png")
         return {"verdict": self.browser.text("#words"), **self.browser.evaluate(CARDS)}
 
-    def healthy(self, seconds: float = 150) -> None:
+    def healthy(self, seconds: float = 240) -> None:
         """Wait until all is well again, or was from the beginning."""
         wait_for(lambda: self.told_well() and not self.alerts(), self.told, seconds)
 
@@ -164,14 +164,13 @@ def broken_swarm(folder: Path) -> Iterator[Broken]:
         swarm = stack.enter_context(swarm_of(folder, run))
         broken = Broken(swarm, browser, folder)
         broken.seed()
-        broken.join(PEERS[0])
-        broken.peers[PEERS[0]].wait_for("step", 90, lambda: False)
-        for name in PEERS[1:]:
-            broken.join(name)
+        for name in PEERS:
+            broken.join(name)  # one after another: on a busy machine a peer takes a minute to start
+            broken.peers[name].wait_for("step", 200, lambda: False)
         broken.watch()
         targets = {"monitor": [f"127.0.0.1:{broken.port}"], "peers": []}
         broken.prometheus = stack.enter_context(prometheus(folder / "prometheus", targets))
         broken.browser.open(f"http://127.0.0.1:{broken.port}/")
         broken.browser.wait(READY)
-        broken.healthy()
+        broken.healthy(300)
         yield broken

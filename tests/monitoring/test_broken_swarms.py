@@ -20,7 +20,7 @@ from live_prometheus import wait_for
 from monitoring.problems import BY_SLUG
 from monitoring.validate import query
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1500)]
 SEEN_SECONDS = 100.0  # from the break until page and alert say it; a dead peer's record lives for 30 s
 NO_PEERS_SECONDS = 120.0  # for which its expression must hold before NoPeers fires
 PASSING = {
