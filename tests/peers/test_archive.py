@@ -13,7 +13,7 @@ from peers.demo.follow import Followed
 from swarm.checkpoint import load, saved
 from tests.peers.real_swarm import RealSwarm, in_rounds_of, make_run, swarm_of, wait_for
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def swarm(tmp_path: Path) -> Iterator[RealSwarm]:
 
 @pytest.mark.real
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_invited_peers_train_and_nobody_else(swarm: RealSwarm) -> None:
     ids = {name: invite(swarm, name) for name in ("a", "b", "c")}
     seed = swarm.seed()
