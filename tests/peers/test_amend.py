@@ -10,8 +10,8 @@ import pytest
 from peers.demo.follow import run_to_end
 from tests.peers.real_swarm import make_run, step_of, swarm_of, wait_for
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(400)]
-STEPS, BATCH, AHEAD, AFTER = 5000, 256, 40, 8
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(700)]
+STEPS, BATCH, AHEAD, AFTER = 5000, 64, 80, 8
 
 
 def amended(folder: Path, at_step: int) -> dict[str, object]:
@@ -20,7 +20,7 @@ def amended(folder: Path, at_step: int) -> dict[str, object]:
     changed = text.replace('["en", "fr"]', '["en", "fr", "sw"]').replace(
         f"steps = {STEPS}", f"steps = {at_step + AFTER}"
     )
-    changed = changed.replace(f"global_batch = {BATCH}", "global_batch = 64")
+    changed = changed.replace(f"global_batch = {BATCH}", "global_batch = 48")
     (folder / "amended.toml").write_text(changed, encoding="utf-8")
     words = ["amend", str(folder / "small"), str(folder / "amended.toml"), "--at-step", str(at_step), "--json"]
     return json.loads(run_to_end("amend", words, folder / "amend.log", lambda: False).splitlines()[-1])
@@ -31,7 +31,7 @@ def test_all_switch_at_the_step_and_who_joins_later_goes_with_them(tmp_path: Pat
     with swarm_of(tmp_path, run) as swarm:
         swarm.seed()
         peers = [swarm.join(name, "--wait-for", "2") for name in ("a", "b")]
-        wait_for(lambda: min(map(step_of, peers)) >= 1, 150, "both train", *peers)
+        wait_for(lambda: min(map(step_of, peers)) >= 1, 250, "both train", *peers)
         at = step_of(peers[0]) + AHEAD
         assert amended(tmp_path, at)["number"] == 1
         everyone = [*peers, swarm.join("late")]
