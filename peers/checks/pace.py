@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from swarm.settings import Settings
 
 APPLIED_VALUES = 1 << 20
+ROUND_VALUES = 1 << 23  # too many for a processor's cache, as a real vector is
 TRIES = 3
 MOVES = {"gradient": 5, "local": 8}  # of a whole vector in memory, between model, contribution and state
 COMPARED = 16  # of the state one part in so many is hashed in a round, and all of it at checkpoints
@@ -121,7 +122,7 @@ def round_seconds(config: RunConfig, peers: int) -> float:
     from swarm.update.rule import rule_of
 
     size, codec = parameters(config.model), codec_named(config.averaging.codec)
-    part, rule = slice(0, min(size, APPLIED_VALUES)), rule_of(config, ())
+    part, rule = slice(0, min(size, ROUND_VALUES)), rule_of(config, ())
     values = np.random.default_rng(0).standard_normal(part.stop, np.float32) * np.float32(1e-3)
     vectors = tuple(np.zeros(part.stop, np.float32) for _ in range(1 + len(rule.names)))
     first = encode_with_feedback(codec, values, None)
