@@ -126,9 +126,17 @@ class Machine:
             return
         for store, digest, value in told:
             self.stores[store][digest] = value
-        for effect in self.core.step(self.local(), event):
+        effects = self.core.step(self.local(), event)
+        if any(isinstance(effect, Apply) and self.certified_alone(effect) for effect in effects):
+            self.write()
+        for effect in effects:
             if self.up:
                 self.do(effect)
+
+    def certified_alone(self, effect: Apply) -> bool:
+        """Nobody else is bound to hold its means: they are on disk before word of the certificate leaves (driver)."""
+        commit = self.core.log.chain[self.core.log.index[effect.head]].commit
+        return commit is not None and {vote.message.at.peer for vote in commit.votes} == {self.name}
 
     def thaw(self) -> None:
         self.frozen, queue = False, self.queue
@@ -269,12 +277,17 @@ class Machine:
 
     def save(self) -> None:
         """The round, and every so often a checkpoint: state and residuals, together."""
+        self.write()
         log = self.core.log
-        self.disk.log = [entry.commit for entry in log.chain[: log.applied + 1] if entry.commit is not None]
-        self.disk.means = dict(self.stores["mean"])
         if log.state.round % self.world.save_every == 0 and not self.disk_seconds:
             self.disk.saved.pop(self.head, None)
             self.disk.saved[self.head] = (self.state, self.residuals.copy())
+
+    def write(self) -> None:
+        """The log and its means."""
+        log = self.core.log
+        self.disk.log = [entry.commit for entry in log.chain[: log.applied + 1] if entry.commit is not None]
+        self.disk.means = dict(self.stores["mean"])
 
     def lose(self, peer: str) -> None:
         self.take(Lost(peer))
