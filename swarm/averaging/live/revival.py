@@ -19,11 +19,21 @@ def replay(driver: Driver) -> int:
     whole = whole and all(digest in driver.means for commit in commits for digest in means_of(commit))
     recent = journal.commits(len(journal.heads) - core.context.policy.history_rounds)
     driver.means.keep_only({digest for commit in [*recent, *commits] for digest in means_of(commit)})
+    _keep_for_others(driver, [commit for commit in recent if commit.outcome.round <= start.round])
     if not whole:
         return 0
     for commit in commits:
         _replay(driver, commit)
     return len(commits)
+
+
+def _keep_for_others(driver: Driver, before: list[Commit]) -> None:
+    """Means of rounds before the checkpoint: who has an older state asks for them, and perhaps nobody else lives."""
+    held = driver.core.context.held
+    for commit in before:
+        for digest in means_of(commit):
+            if digest in driver.means:
+                held.setdefault(digest, commit.outcome.round)
 
 
 def _replay(driver: Driver, commit: Commit) -> None:

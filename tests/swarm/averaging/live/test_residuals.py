@@ -118,6 +118,9 @@ def test_a_killed_peer_owes_what_it_saved_unless_a_later_round_has_used_it(tmp_p
         whole = load_residuals(tmp_path / "checkpoint", averager.position().head, written)
         assert whole == (rounds >= 0), "a kill in the middle of the file leaves no residuals"
         assert averager.replayed == max(0, rounds)
+        kept = averager.driver.means.disk
+        assert kept, "means of rounds that are over"
+        assert kept <= averager.driver.core.context.held.keys(), "who has an older state may ask for them"
         if rounds == 0:
             assert same(tables, [table.table for table in written])
             assert not none_owed([arithmetic.sent])
