@@ -11,7 +11,7 @@ from peers.demo.follow import run_to_end
 from tests.peers.real_swarm import make_run, step_of, swarm_of, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(700)]
-STEPS, BATCH, AHEAD, AFTER = 5000, 64, 80, 8
+STEPS, BATCH, AHEAD, AFTER = 5000, 64, 80, 150  # so long that who joins later still meets the others
 
 
 def amended(folder: Path, at_step: int) -> dict[str, object]:
