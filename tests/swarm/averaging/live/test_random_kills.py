@@ -29,6 +29,8 @@ def test_random_peers_die_at_random_moments_and_all_end_with_the_same_bytes(tmp_
             group.processes[name].wait(10)
             pause.wait(chance.uniform(0.0, 4.0))
             group.again(name)
+            before = max(group.step(other) for other in range(COUNT))
+            group.wait(lambda before=before: max(map(group.step, range(COUNT))) > before, SETTLED_SECONDS, "a round")
         reached = max(group.step(name) for name in range(COUNT))
         group.wait(lambda: all(group.step(n) > reached for n in range(COUNT)), SETTLED_SECONDS, "rounds of all four")
         healed(group, range(COUNT))
@@ -42,5 +44,5 @@ def nothing_contradicts(group: Peers) -> None:
         for line in group.lines(name):
             if "step" in line:
                 states[line["lineage"], line["step"]].add(line["digest"])
-    assert len(states) > KILLS
+    assert len(states) >= KILLS
     assert {place: found for place, found in states.items() if len(found) > 1} == {}
