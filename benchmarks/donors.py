@@ -88,7 +88,7 @@ class Donation:
         root: str,
         upload_mbit: float | None = None,
     ) -> None:
-        from peers.checkpoint_donor import CheckpointDonor
+        from peers.state.checkpoint_donor import CheckpointDonor
         from swarm.identity import Identity
         from swarm.network.caps import Caps
         from swarm.network.host import Network
@@ -139,7 +139,7 @@ class Donation:
         """From having nothing to holding the whole state, checked, in memory."""
         if self.index:
             return {}
-        from peers.certified import StateFetcher
+        from peers.state.certified import StateFetcher
 
         self.state.step = 0
         place = self.folder / f"taker-{time.monotonic_ns()}"

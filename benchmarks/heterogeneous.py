@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from peers.trainer import StepReport
+    from peers.training.trainer import StepReport
     from swarm.averaging.averager import Missed
     from swarm.manifest import Manifest
 
@@ -124,10 +124,10 @@ class ReplayedPeer:
 
     def train(self, peers: Sequence[str], rounds: int) -> None:
         from benchmarks.replayed import Samples
-        from peers.local_work import LocalWork
-        from peers.overlapped_work import OverlappedWork
-        from peers.trainer import Trainer
-        from peers.work import GradientWork
+        from peers.training.local_work import LocalWork
+        from peers.training.overlapped_work import OverlappedWork
+        from peers.training.trainer import Trainer
+        from peers.training.work import GradientWork
         from swarm.model.memory import MicroBatch
         from swarm.records import ProgressRecord
 

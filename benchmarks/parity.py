@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
 
 def _create(folder: Path, data: Path | None, options: argparse.Namespace) -> None:
     """The run's folder, as `bloomswarm create` makes it."""
-    from peers.create import fill
+    from peers.commands.create import fill
     from swarm.manifest import parse_config
 
     source = {"kind": "starter"} if data is None else {"kind": "folder", "path": str(data)}

@@ -30,7 +30,7 @@ from benchmarks.text import Text, create
 from swarm.sizing import parameters
 
 if TYPE_CHECKING:
-    from peers.trainer import StepReport
+    from peers.training.trainer import StepReport
     from swarm.averaging.averager import Contribution, Outcome
 
 GOAL = 0.97
@@ -170,7 +170,7 @@ class LonePeer:
         self.round_seconds = 0.0
 
     def __enter__(self) -> LonePeer:
-        from peers.trainer import Trainer
+        from peers.training.trainer import Trainer
         from peers.wiring import averager, work
         from swarm.identity import Identity
         from swarm.model.bloom import starting_vector

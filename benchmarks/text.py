@@ -26,7 +26,7 @@ def text_folder(chosen: Path | None) -> Path | None:
 
 def create(folder: Path, data: Path | None, seed: int, value: dict[str, Any]) -> None:
     """The folder of a run with the configuration `value`, on the text in `data`. seed: of weights and of the plan."""
-    from peers.create import fill
+    from peers.commands.create import fill
     from swarm.manifest import parse_config
 
     source = {"kind": "starter"} if data is None else {"kind": "folder", "path": str(data)}

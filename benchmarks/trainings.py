@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.text import Text, create
-from peers.local_work import LocalWork
-from peers.work import GradientWork
+from peers.training.local_work import LocalWork
+from peers.training.work import GradientWork
 from swarm.averaging.averager import Averaged, Contribution, Member
 from swarm.averaging.mean import FloatMean
 from swarm.averaging.simulated import SimulatedSwarm

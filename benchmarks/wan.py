@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.home_links import HomeLinks, address_of, move_in, why_not
 
 if TYPE_CHECKING:
-    from peers.trainer import StepReport
+    from peers.training.trainer import StepReport
     from swarm.averaging.averager import Missed
 
 GOAL, LEAST_EXCHANGE = 0.95, 0.5
@@ -221,8 +221,8 @@ class HomePeer:
 
     def train(self, peers: list[str], rounds: int) -> dict[str, Any]:
         from benchmarks.replayed import Samples
-        from peers.local_work import LocalWork
-        from peers.trainer import Trainer
+        from peers.training.local_work import LocalWork
+        from peers.training.trainer import Trainer
         from swarm.model.memory import MicroBatch
         from swarm.records import ProgressRecord
 

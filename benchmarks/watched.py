@@ -114,10 +114,10 @@ class Stopwatch:
 def watched(path: Path, arguments: list[str]) -> None:
     """Run a command of bloomswarm whose peer is timed."""
     import monitoring.server
-    import peers.reporter
+    import peers.telling.reporter
     from peers.cli import main
 
-    stopwatch, reporter = Stopwatch(), peers.reporter.Reporter
+    stopwatch, reporter = Stopwatch(), peers.telling.reporter.Reporter
     for name in REPORTS:
         setattr(reporter, name, stopwatch.around("report", getattr(reporter, name), time.perf_counter))
     step, handler = reporter.step, monitoring.server._handler

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from peers.assistant import Assistant, Help
-from peers.retention import kept, most
 from peers.run_folder import RunFolder
+from peers.state.retention import kept, most
 from swarm.averaging.averager import Averaged
 from swarm.checkpoint import record_of, saved
 from swarm.durable import remove
@@ -37,7 +37,7 @@ class Follow(Help):
 
 
 class Archive(Assistant):
-    """`settings.keep_checkpoints` is how many of the newest it keeps; `peers/retention.py` says what else."""
+    """`settings.keep_checkpoints` is how many of the newest it keeps; `peers/state/retention.py` says what else."""
 
     role, first = "archive", True  # it may be the one from which a run begins again
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from monitoring.exporter import PeerExporter
-    from peers.progress import Progress
-    from peers.standing import Standing
+    from peers.telling.progress import Progress
+    from peers.telling.standing import Standing
     from swarm.network.host import Network
 
 PURPOSES = {  # what the network counts under a handler's name, as the metrics' table calls it

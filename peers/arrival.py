@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from peers.membership import guarded, require_invitation
+from peers.owner.membership import guarded, require_invitation
 from peers.run_folder import RunFolder
 from swarm.errors import IncompatibleError, NetworkError, SwarmError
 from swarm.portable import serves_weights
@@ -95,7 +95,7 @@ def ask_for_tokenizer(network: Network, signed: SignedManifest) -> bytes:
 
 def ask_for_weights(network: Network, signed: SignedManifest) -> bytes:
     """The (size,) vector that the run starts from, as little-endian float32. NetworkError where nobody has it."""
-    from peers.terminal import passing
+    from peers.commands.terminal import passing
     from swarm.sizing import parameters
 
     limit = 4 * parameters(signed.manifest.model)

@@ -14,7 +14,7 @@ import numpy as np
 
 from peers.entry import PORT
 from peers.peer import Peer
-from peers.trainer import StepReport
+from peers.training.trainer import StepReport
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
 from swarm.errors import IncompatibleError, NetworkError
 

@@ -34,7 +34,7 @@ def entered(make: Callable[[bool], Network], link: Link, say: Callable[[str], No
 
 def closed_door(network: Network, link: Link) -> str | None:
     """Why nobody can dial this machine, as up to two peers found; None where somebody can, or nobody answered."""
-    from peers.progress import read_progress
+    from peers.telling.progress import read_progress
     from peers.visit import others, seen_from, undialled
 
     return undialled(seen_from(network, others(network, link, read_progress(network))))

@@ -16,9 +16,9 @@ from monitoring.server import Server
 from monitoring.view.facts import facts_of
 from peers.acquaintances import Acquaintances
 from peers.arrival import ask_for_manifest
-from peers.membership import guarded
-from peers.progress import KIND, LIFETIME_SECONDS
+from peers.owner.membership import guarded
 from peers.run_folder import MANIFEST, write_atomically
+from peers.telling.progress import KIND, LIFETIME_SECONDS
 from swarm import __version__
 from swarm.errors import LinkError, NetworkError
 from swarm.identity import Identity
@@ -27,8 +27,8 @@ from swarm.network.host import Network
 from swarm.records import ProgressRecord, RecordError
 
 if TYPE_CHECKING:
-    from peers.events import Events
     from peers.lifecycle import Leave
+    from peers.telling.events import Events
     from swarm.link import Link
 
 LOOK_SECONDS = 3.0

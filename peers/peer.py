@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peers.acquaintances import Acquaintances
-from peers.catching_up import catching_up
-from peers.checkpoints import Checkpoints
-from peers.endorsements import endorsed_state
-from peers.events import Events
-from peers.farewell import farewell, linger
+from peers.commands.terminal import passing
 from peers.known import require_known
 from peers.lifecycle import Leave
-from peers.pausing import Pausing, is_paused
-from peers.pin import require_computed
-from peers.progress import Progress, enough
-from peers.reporter import Reporter
+from peers.owner.versions import Versions
 from peers.run_folder import RunFolder
-from peers.terminal import passing
-from peers.trainer import StepReport, Trainer
-from peers.versions import Versions
+from peers.state.catching_up import catching_up
+from peers.state.checkpoints import Checkpoints
+from peers.state.endorsements import endorsed_state
+from peers.state.pin import require_computed
+from peers.telling.events import Events
+from peers.telling.farewell import farewell, linger
+from peers.telling.progress import Progress, enough
+from peers.telling.reporter import Reporter
+from peers.training.pausing import Pausing, is_paused
+from peers.training.trainer import StepReport, Trainer
 from peers.visit import clock_skew
 from peers.wiring import averager, evaluator, reading, starting_state, work
 from swarm.averaging.averager import Averaged
@@ -40,7 +40,7 @@ from swarm.sizing import show_seconds
 from swarm.state_file import state_to_bytes
 
 if TYPE_CHECKING:
-    from peers.evaluator import Evaluator
+    from peers.training.evaluator import Evaluator
     from swarm.manifest import Manifest, SignedManifest
 
 WAIT_SECONDS = 0.1

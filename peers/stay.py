@@ -11,12 +11,12 @@ from pathlib import Path
 from peers.acquaintances import Acquaintances
 from peers.arrival import Agree, arrive
 from peers.entry import entered
-from peers.events import Events
 from peers.folders import run_folder
 from peers.lifecycle import Leave
-from peers.membership import require_invited, stay_invited
+from peers.owner.membership import require_invited, stay_invited
 from peers.peer import Peer
 from peers.run_folder import RunFolder
+from peers.telling.events import Events
 from peers.twin import refuse_twin
 from swarm.errors import INTERRUPTED, NetworkError
 from swarm.heap import keep_freed_memory

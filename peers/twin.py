@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from peers.progress import REPEAT_SECONDS, read_progress
+from peers.telling.progress import REPEAT_SECONDS, read_progress
 from swarm.errors import IdentityError
 
 if TYPE_CHECKING:

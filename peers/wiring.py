@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peers.device import choose_device, further_devices
-from peers.evaluator import Evaluator, Validation
 from peers.folders import home
-from peers.local_work import LocalWork
-from peers.overlapped_work import OverlappedWork
-from peers.private import CACHE, PrivateWork, require_allowed
-from peers.replicas import Replicas
 from peers.run_folder import RunFolder
-from peers.work import GradientWork
+from peers.training.device import choose_device, further_devices
+from peers.training.evaluator import Evaluator, Validation
+from peers.training.local_work import LocalWork
+from peers.training.overlapped_work import OverlappedWork
+from peers.training.private import CACHE, PrivateWork, require_allowed
+from peers.training.replicas import Replicas
+from peers.training.work import GradientWork
 from swarm.averaging.averager import Averager
 from swarm.checkpoint import Checkpoint, load, saved
 from swarm.data.batches import Batches

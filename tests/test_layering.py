@@ -14,7 +14,7 @@ ALLOWED = {"swarm": {"swarm"}, "monitoring": {"monitoring", "swarm"}, "peers": {
 ONLY_IN = {
     "hivemind": ("swarm/network/", "swarm/averaging/"),
     "libp2p": ("monitoring/prober",),
-    "click": ("peers/",),
+    "click": ("peers/cli", "peers/commands/", "peers/demo/"),
     "prometheus_client": ("monitoring/",),
 }
 TORCH_FREE = [

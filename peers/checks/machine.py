@@ -97,7 +97,7 @@ class OpenFiles:
 def _chosen(wanted: str, say: Callable[[str], None]) -> str:
     import torch
 
-    from peers.device import choose_device
+    from peers.training.device import choose_device
 
     device = choose_device(wanted, say)
     (torch.ones(8, 8, device=device) @ torch.ones(8, 8, device=device)).sum().item()

@@ -41,7 +41,7 @@ class Pace:
         self.measure = measure or samples_per_second
 
     def look(self) -> Finding:
-        from peers.outlook import PEERS, outlook
+        from peers.training.outlook import PEERS, outlook
         from swarm.errors import SwarmError
         from swarm.model.memory import MemoryShortError
         from swarm.sizing import show_bytes, show_seconds
@@ -73,7 +73,7 @@ def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
     """
     import numpy as np
 
-    from peers.device import choose_device
+    from peers.training.device import choose_device
     from peers.wiring import micro_batch
     from swarm.model.bloom import model_from_vector
     from swarm.model.gradient import GradientAccumulator

@@ -64,7 +64,7 @@ class HivemindAverager:
         network.run(self.inner.begin(), 30.0)
 
     def amend(self, training: object) -> None:
-        """Such a run cannot be amended: `peers.amend` refuses."""
+        """Such a run cannot be amended: `peers.commands.amend` refuses."""
 
     def due(self, step: int, samples: int) -> bool:
         """Whether the batch is full by what all peers of this step tell, or the swarm is ahead of us."""

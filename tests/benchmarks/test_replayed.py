@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.replayed import Replayed, Samples
 from benchmarks.run import filled
-from peers.local_work import LocalWork
-from peers.overlapped_work import OverlappedWork
-from peers.work import GradientWork
+from peers.training.local_work import LocalWork
+from peers.training.overlapped_work import OverlappedWork
+from peers.training.work import GradientWork
 from swarm.averaging.averager import Averaged, Member
 from swarm.averaging.mean import FloatMean
 from swarm.model.bloom import model_from_vector

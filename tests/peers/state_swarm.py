@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from peers.certified import StateFetcher
-from peers.checkpoint_donor import PURPOSE, REQUEST, TABLE, CheckpointDonor
-from peers.pin import Pin
+from peers.state.certified import StateFetcher
+from peers.state.checkpoint_donor import PURPOSE, REQUEST, TABLE, CheckpointDonor
+from peers.state.pin import Pin
 from swarm.averaging.averager import Averaged, Missed, Outcome
 from swarm.averaging.live.positions import CertifiedState
 from swarm.averaging.live.terms import terms_of

@@ -8,8 +8,8 @@ import pytest
 
 from monitoring.exporter import PeerExporter
 from peers.around import Around
-from peers.progress import Progress
-from peers.standing import Standing
+from peers.telling.progress import Progress
+from peers.telling.standing import Standing
 from swarm.identity import Identity
 from swarm.network.host import Network
 from tests.peers.swarm_demo import wait_until

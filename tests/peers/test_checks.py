@@ -14,8 +14,8 @@ from peers.checks.machine import Device, Disk, Memory, OpenFiles
 from peers.checks.pace import Pace
 from peers.checks.run import Clock, Line
 from peers.checks.software import Packages, PythonVersion, Shadows
-from peers.outlook import exchanged
 from peers.prospects import Prospects, prospects
+from peers.training.outlook import exchanged
 from swarm.errors import ResourceError
 from swarm.model.memory import MemoryShortError
 from swarm.network.sounding import Way

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from peers.evaluator import Evaluator, Validation
+from peers.training.evaluator import Evaluator, Validation
 from swarm.data.held_out import HeldOut, evaluators, held_out
 from swarm.evaluation import bits_per_byte
 from swarm.manifest import SignedManifest

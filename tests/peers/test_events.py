@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from peers.events import KEPT, Events
+from peers.telling.events import KEPT, Events
 
 
 def test_plain_words_for_a_person_and_json_for_a_program(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from peers.cli import main
-from peers.guest_book import GuestBook
+from peers.owner.guest_book import GuestBook
 from peers.run_folder import RunFolder
 from swarm.admission import Admission
 from swarm.errors import ConfigError

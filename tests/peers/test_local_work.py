@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from peers.local_work import LocalWork
+from peers.training.local_work import LocalWork
 from swarm.averaging.averager import Averaged, Contribution, Member, Missed, Outcome
 from swarm.averaging.mean import FloatMean
 from swarm.data.batches import Batches

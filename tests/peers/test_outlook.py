@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from peers.checks.pace import round_seconds
-from peers.outlook import PEERS, exchanged, outlook
+from peers.training.outlook import PEERS, exchanged, outlook
 from swarm.averaging.averager import Contribution
 from swarm.averaging.simulated import SimulatedSwarm
 from swarm.manifest import RunConfig, load_config

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from peers.overlapped_work import OverlappedWork
+from peers.training.overlapped_work import OverlappedWork
 from swarm.averaging.averager import Averaged, Member, Missed, Outcome
 from swarm.averaging.mean import FloatMean
 from swarm.manifest import parse_config

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from peers.private import PrivateWork, require_allowed, told
+from peers.training.private import PrivateWork, require_allowed, told
 from swarm.averaging.averager import Contribution
 from swarm.errors import IncompatibleError
 from swarm.manifest import Manifest
@@ -99,7 +99,7 @@ def test_nothing_of_the_text_leaves_the_machine(tmp_path: Path) -> None:
 
 def look(link: str) -> list[dict[str, object]]:
     """All records of the run, as a stranger reads them."""
-    from peers.progress import read_progress
+    from peers.telling.progress import read_progress
     from swarm.identity import Identity
     from swarm.link import parse
     from swarm.network.host import Network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from peers.progress import enough
+from peers.telling.progress import enough
 from swarm.records import ProgressRecord
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from peers.device import further_devices
-from peers.replicas import Replicas
+from peers.training.device import further_devices
+from peers.training.replicas import Replicas
 from swarm.errors import RunFailedError
 from swarm.model.bloom import model_from_vector
 from swarm.model.gradient import GradientAccumulator

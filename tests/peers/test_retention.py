@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from peers.retention import kept, most
+from peers.state.retention import kept, most
 
 
 def test_the_newest_and_one_for_each_power_of_ten() -> None:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from monitoring.energy import Estimate, Meter
 from monitoring.exporter import PeerExporter
-from peers.standing import Standing
+from peers.telling.standing import Standing
 from swarm.averaging.averager import Averaged, Member, Missed
 from swarm.network.traffic import Traffic
 from swarm.records import ProgressRecord

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from peers.checkpoint_donor import CheckpointDonor
+from peers.state.checkpoint_donor import CheckpointDonor
 from swarm.errors import LinkError, NetworkError
 from swarm.manifest import SignedManifest
 from swarm.network.host import Network

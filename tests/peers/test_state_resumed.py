@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from peers.checkpoint_donor import CheckpointDonor
+from peers.state.checkpoint_donor import CheckpointDonor
 from swarm.errors import ResourceError
 from swarm.manifest import SignedManifest
 from swarm.network.caps import Caps

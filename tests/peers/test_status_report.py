@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from monitoring.exporter import PeerExporter
-from peers import redaction
-from peers.events import Events
-from peers.redaction import redact
-from peers.report import report
+from peers.commands.report import report
+from peers.telling import redaction
+from peers.telling.events import Events
+from peers.telling.redaction import redact
 from swarm.identity import Identity
 from swarm.peer_id import friendly_name
 from tests.peers.test_cli import assert_one_line, run

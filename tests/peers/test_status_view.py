@@ -12,7 +12,7 @@ from monitoring.api import Watch, api_routes
 from monitoring.server import Server
 from monitoring.view.document import languages_document, peers_document, swarm_document
 from monitoring.view.facts import RunFacts
-from peers.status_view import live_lines, screen, spark
+from peers.telling.status_view import live_lines, screen, spark
 from swarm.identity import Identity
 from swarm.peer_id import friendly_name
 from swarm.records import ProgressRecord

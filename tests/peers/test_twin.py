@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from peers import progress as module
-from peers.progress import Progress, is_twin
+from peers.telling import progress as module
+from peers.telling.progress import Progress, is_twin
 from peers.twin import refuse_twin
 from swarm.errors import IdentityError, NetworkError
 from swarm.identity import Identity

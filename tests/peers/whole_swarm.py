@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from peers.trainer import StepReport, Trainer
-from peers.work import GradientWork
+from peers.training.trainer import StepReport, Trainer
+from peers.training.work import GradientWork
 from swarm.averaging.averager import Averaged, Missed
 from swarm.averaging.simulated import CrashedError, Samples, SimulatedAverager, SimulatedSwarm
 from swarm.checkpoint import Checkpoint, latest, load, save

@@ -159,7 +159,7 @@ def apply(state: SharedState, step: int, mean: np.ndarray) -> None:
 
 
 def test_a_folder_keeps_them_and_a_second_history_is_not_taken(first: Manifest, tmp_path: Path) -> None:
-    from peers.amendments import Amendments
+    from peers.owner.amendments import Amendments
 
     told: list[int] = []
     known = Amendments(tmp_path, first, lambda amendment: told.append(amendment.number))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from peers.work import GradientWork
+from peers.training.work import GradientWork
 from swarm.averaging.averager import Contribution
 from swarm.errors import ResourceError
 from swarm.model.bloom import model_from_vector

@@ -1,0 +1,1 @@
+"""What a person types: one module a command, each with its options, examples and words. Nothing else imports click."""

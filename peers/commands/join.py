@@ -1,0 +1,126 @@
+"""`bloomswarm join LINK`: take part in a run. The command line of a training peer; `peers/peer.py` is the peer."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from swarm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from swarm.link import Link
+    from swarm.manifest import SignedManifest
+    from swarm.network.host import Network
+
+
+@click.command(
+    "join",
+    epilog="Examples:\n\n  bloomswarm join 'bloomswarm:3fa2...?peer=/ip4/...'\n\n"
+    "  bloomswarm join LINK --yes --dir my-peer --device cuda",
+)
+@click.argument("link")
+@click.option("--yes", is_flag=True, help="Do not ask before joining.")
+@click.option("--settings", type=click.Path(path_type=Path), help="A TOML file with any of the settings below.")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="This peer's folder  [~/.bloomswarm/runs/..]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Where the run's text is on this machine, if it is local."
+)
+@click.option("--private", is_flag=True, default=None, help="--data is your own text: it never leaves your disk.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Where tokenised text is kept  [~/.bloomswarm/cache]")
+@click.option("--steps", type=int, help="Leave after so many steps with it  [default: stay]")
+@click.option("--device", help="auto, cpu, cuda, cuda:1, mps  [default: auto]")
+@click.option("--micro-batch", type=int, help="Sequences computed at once  [default: what suits the run]")
+@click.option(
+    "--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of products  [default: auto]"
+)
+@click.option("--gradient-checkpointing", is_flag=True, default=None, help="Less memory, about a third more time.")
+@click.option("--inner-optimizer", type=click.Choice(["adamw", "adamw-8bit"]), help="Of local runs  [default: adamw]")
+@click.option("--threads", type=int, help="CPU threads  [default: torch's choice]")
+@click.option("--listen", multiple=True, help="Multiaddress to listen on  [default: every interface, a free port]")
+@click.option("--announce", multiple=True, help="Multiaddress to tell others, if they cannot see the one above.")
+@click.option("--upload", "upload_mbit", type=float, help="Mbit/s, the most to send  [default: no cap]")
+@click.option("--download", "download_mbit", type=float, help="Mbit/s, the most to receive  [default: no cap]")
+@click.option("--client", is_flag=True, default=None, help="Accept no connections (behind a strict NAT).")
+@click.option("--metrics-port", type=int, help="On loopback; 0: any free one  [default: 0]")
+@click.option("--no-metrics", is_flag=True, help="Serve no metrics.")
+@click.option("--wait-for", type=click.IntRange(1, 1000), default=1, help="Peers to wait for before the first step.")
+@click.option("--log-format", type=click.Choice(["plain", "json"]), help="[default: plain]")
+def command(link: str, yes: bool, settings: Path | None, wait_for: int, no_metrics: bool, **flags: Any) -> None:
+    """Train with the run of LINK until it ends or you press Ctrl+C."""
+    from swarm.link import parse
+    from swarm.settings import load_settings
+
+    parsed = parse(link)
+    for name in ("listen", "announce"):
+        flags[name] = flags[name] or None
+    chosen = load_settings(settings, metrics=False if no_metrics else None, **flags)
+    from peers.stay import run_peer
+
+    raise SystemExit(
+        run_peer(parsed, chosen, agree=accept if yes else partial(ask, private=chosen.private), wait_for=wait_for)
+    )
+
+
+def accept(signed: SignedManifest, network: Network, link: Link) -> None:
+    """--yes: nobody is asked."""
+
+
+def ask(signed: SignedManifest, network: Network, link: Link, private: bool = False) -> None:
+    """Show what the run is and takes, and ask; ConfigError when the answer is no or nobody can answer."""
+    click.echo(describe(signed))
+    click.echo("\n".join(expected(signed, network, link)))
+    if private:
+        from peers.training.private import told
+
+        click.echo("\n".join(told(signed.manifest)))
+    if not click.get_text_stream("stdin").isatty():
+        raise ConfigError("nobody is here to agree (no terminal): read the above and add --yes")
+    if not click.confirm("Join?", default=True):
+        raise ConfigError("not joined, as you wished")
+
+
+def expected(signed: SignedManifest, network: Network, link: Link) -> list[str]:
+    """What taking part costs on this line, as measured with up to three peers, and what this machine lacks for it."""
+    from peers.checks.machine import Disk, Memory
+    from peers.checks.pace import apply_seconds
+    from peers.commands.terminal import passing
+    from peers.folders import home
+    from peers.prospects import disk_needed, memory_needed, prospects
+    from peers.telling.progress import read_progress
+    from peers.visit import others, ways_to
+
+    records = read_progress(network)
+    with passing() as say:
+        ways = ways_to(network, others(network, link, records), say)
+    manifest = signed.manifest
+    plan = prospects(manifest, records, ways, apply_seconds=apply_seconds(manifest))
+    findings = [Memory(memory_needed(manifest)).look(), Disk(home(), disk_needed(manifest)).look()]
+    lacking = [f"Beware     {found.name}: {found.words}; {found.fix}" for found in findings if found.verdict != "ok"]
+    return [*plan.lines(), *lacking]
+
+
+def describe(signed: SignedManifest) -> str:
+    """The run in a few lines: what it is, who owns it, what it takes."""
+    from peers.prospects import disk_needed, memory_needed
+    from swarm.identity import friendly_name
+    from swarm.sizing import show_bytes, sizing
+
+    manifest = signed.manifest
+    stock = manifest.data.stock
+    size = sizing(manifest)
+    licences = ", ".join(sorted({source.licence for source in manifest.data.sources}))
+    return "\n".join(
+        [
+            f"Run        {manifest.name} ({signed.digest[:16]}): {manifest.description}",
+            f"Owner      {friendly_name(manifest.owner)} ({manifest.owner})",
+            f"Model      {manifest.model.architecture}, {size.parameters:,} parameters, licence {manifest.licence}",
+            f"Languages  {' '.join(sorted(stock))}",
+            f"Text       {show_bytes(sum(held.text_bytes for held in stock.values()))}, licence {licences}",
+            f"Training   {manifest.training.steps:,} steps of {manifest.training.global_batch} samples",
+            f"Memory     about {show_bytes(memory_needed(manifest))} with one sample at a time",
+            f"Disk       about {show_bytes(disk_needed(manifest))}: checkpoints, and the text as tokens",
+        ]
+    )

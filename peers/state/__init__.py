@@ -1,0 +1,1 @@
+"""The shared state, given and taken: checkpoints, donors, catching up, what is vouched for."""

@@ -1,0 +1,29 @@
+"""Looking at a run as a guest, again and again: nothing is stored for others and nothing told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from monitoring.api import Watch
+
+
+def glances(text: str, every_seconds: float) -> Iterator[Watch]:
+    """The picture after each look, for as long as the caller goes on. NetworkError where nobody answers."""
+    from monitoring.api import Watch
+    from monitoring.view.facts import facts_of
+    from peers.arrival import ask_for_manifest
+    from peers.telling.progress import read_progress
+    from swarm.identity import Identity
+    from swarm.link import parse
+    from swarm.network.host import Network
+
+    link = parse(text)
+    with Network(Identity.generate(), link.digest, initial_peers=link.peers, client=True) as network:
+        watch = Watch(facts_of(ask_for_manifest(network, link), text))
+        while True:
+            watch.look(read_progress(network), network.rejected())
+            yield watch
+            time.sleep(every_seconds)
