@@ -94,6 +94,7 @@ def test_every_command_is_known() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_commands_work_as_written(tmp_path: Path) -> None:
     smaller(tmp_path)

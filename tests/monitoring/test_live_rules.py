@@ -28,6 +28,7 @@ def alerts(url: str) -> set[str]:
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_every_panel_and_recording_rule_has_a_series_and_a_killed_monitor_is_noticed(tmp_path: Path) -> None:
     with fed_exporter() as peer, FedMonitor() as monitor:
         targets = {"peers": [f"127.0.0.1:{peer.port}"], "monitor": [f"127.0.0.1:{monitor.server.port}"]}
@@ -50,6 +51,7 @@ def test_every_panel_and_recording_rule_has_a_series_and_a_killed_monitor_is_not
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_the_monitor_s_own_exporter_fills_every_panel_of_the_operator(tmp_path: Path) -> None:
     swarm = Pretend(peers=4)
     exporter = MonitorExporter(swarm.watch)

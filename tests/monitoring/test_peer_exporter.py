@@ -179,6 +179,7 @@ def test_reasons_are_cut_to_the_table_s_words(text: str, label: str) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_prometheus_scrapes_a_peer_and_every_panel_has_a_series(tmp_path: Path) -> None:
     with fed_exporter() as exporter, prometheus(tmp_path, {"peers": [f"127.0.0.1:{exporter.port}"]}) as url:
         wait_for(lambda: query(url, "count_over_time(swarm_step[1m]) > 2"), "three scrapes")

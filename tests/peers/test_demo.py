@@ -89,7 +89,7 @@ def test_the_model_loads_in_transformers(demo: dict[str, Any], tmp_path: Path) -
     assert model(ids).logits.shape == (1, ids.shape[1], model.config.vocab_size)
 
 
-@pytest.mark.parametrize("how", ["SIGINT to the group", "SIGTERM to the parent"])
+@pytest.mark.parametrize("how", ["SIGINT to the group", pytest.param("SIGTERM to the parent", marks=pytest.mark.slow)])
 def test_interrupting_leaves_nothing_behind(how: str, tmp_path: Path) -> None:
     folder = tmp_path / "swarm"
     process = start(folder, "--peers", "2", "--steps", "1000")

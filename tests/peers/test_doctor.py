@@ -55,6 +55,7 @@ def test_a_machine_that_can_join_is_told_what_to_expect(link: Link, tmp_path: Pa
     assert not (tmp_path / "peer").exists(), "nothing is joined and nothing is written"
 
 
+@pytest.mark.slow
 def test_a_dead_seed_is_named_with_its_cause_and_a_living_one_is_enough(link: Link, tmp_path: Path) -> None:
     dead = f"/ip4/127.0.0.1/tcp/1/p2p/{Identity.generate().peer_id}"
     result = run("doctor", str(Link(link.digest, (dead, *link.peers))), "--json", "--client", "--dir", str(tmp_path))

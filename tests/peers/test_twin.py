@@ -56,6 +56,7 @@ class Directory:
     """What a peer hears; `others` may come and go, and asking may fail."""
 
     peer_id = ME.peer_id
+    guard = None  # the run is open
 
     def __init__(self) -> None:
         self.others: list[Any] = []

@@ -347,6 +347,7 @@ class Driver:
             self.figures.arrival_spread = self.part_times[2] - self.part_times[1]
             self.figures.waited = max(0.0, self.part_times[1] - self.figures.ready_at)
         self.offered = None
+        self.journal.follow(self.core.log)  # whoever is told of a round finds it after a kill
         certified = Certified(outcome, position, included, given)
         self._run(lambda: self.deliver(certified))
         if self.untaken:  # the trainer is behind: not all that waits for it may stay in memory
