@@ -143,27 +143,16 @@ def work(
     say: Say,
 ) -> GradientWork | LocalWork | PrivateWork:
     """What the manifest's `training.mode` names; with private text it weighs less."""
-    made = _work(manifest, state, batches, settings, tell=tell, leaving=leaving, say=say)
-    return PrivateWork(made, manifest) if settings.private else made
-
-
-def _work(
-    manifest: Manifest,
-    state: SharedState,
-    batches: Batches,
-    settings: Settings,
-    *,
-    tell: Callable[[int], None],
-    leaving: Callable[[], object],
-    say: Say,
-) -> GradientWork | LocalWork:
     sums = accumulator(manifest, state, settings, say)
     size = micro_batch(manifest, settings, say, device=sums.device, devices=sums.devices)
+    made: GradientWork | LocalWork
     if manifest.training.mode == "gradient":
         kind = OverlappedWork if manifest.training.overlap else GradientWork
-        return kind(state, sums, batches, size, tell, leaving)
-    inner = inner_optimizer(manifest, sums, settings, say)
-    return LocalWork(manifest, state, sums, inner, batches, micro_batch=size, tell=tell, leaving=leaving)
+        made = kind(state, sums, batches, size, tell, leaving)
+    else:
+        inner = inner_optimizer(manifest, sums, settings, say)
+        made = LocalWork(manifest, state, sums, inner, batches, micro_batch=size, tell=tell, leaving=leaving)
+    return PrivateWork(made, manifest) if settings.private else made
 
 
 def evaluator(
