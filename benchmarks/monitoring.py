@@ -216,7 +216,7 @@ def cost_of_telling() -> float:
     from monitoring.exporter import PeerExporter
 
     exporter = PeerExporter(run="ab" * 32, languages=LANGUAGES, planned_steps=1000)
-    exporter.measure_energy(Meter((Estimate(time.process_time, 2),), time.monotonic))
+    exporter.instruments.measure_energy(Meter((Estimate(time.process_time, 2),), time.monotonic))
     began = time.perf_counter()
     for step in range(TOLD_STEPS):
         tell(exporter, step)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monitoring.problems import BY_SLUG
 from monitoring.server import Request, Response, Route, json_response
@@ -20,11 +20,14 @@ from monitoring.view.document import (
     rounds_document,
     swarm_document,
 )
-from monitoring.view.facts import RunFacts
+from monitoring.view.facts import RunFacts, amended
 from monitoring.view.findings import Finding, Reach, findings
 from monitoring.view.swarm import SwarmView
 from swarm.peer_id import friendly_name
 from swarm.records import ProgressRecord
+
+if TYPE_CHECKING:
+    from swarm.manifest import Manifest
 
 PAGE = Path(__file__).parent / "page"
 FILES = {
@@ -39,9 +42,10 @@ FRESH_SECONDS = 2.0
 
 
 class Watch:
-    """A picture that threads share. source: where a peer takes the records from when it is asked; a monitor feeds it.
+    """A picture that threads share; a monitor feeds it. At a peer's own port it is the swarm as that peer hears it.
 
-    me: this peer's id, so that its page can tell which row is its own.
+    source: where a peer takes everybody's last record from, only when somebody asks. me: its id, so that its page can
+    tell which row is its own.
     """
 
     def __init__(
@@ -65,6 +69,11 @@ class Watch:
     ) -> None:
         with self.lock:
             self.view.observe(records, self.clock(), rejected, unread)
+
+    def amend(self, version: Manifest) -> None:
+        """From now on this version of the run counts."""
+        with self.lock:
+            self.view.amend(amended(self.view.facts, version))
 
     def unanswered(self) -> None:
         """No door that the monitor knows answered."""
@@ -95,14 +104,6 @@ def api_routes(watch: Watch) -> dict[str, Route]:
             watch.read(lambda view, now, found: problems_document(found))
         ),
     }
-
-
-def peer_routes(facts: RunFacts, records: Callable[[], Mapping[str, ProgressRecord]], me: str) -> dict[str, Route]:
-    """The same page at a peer's own port: the swarm as this peer hears it, its own row marked.
-
-    records: everybody's last record, as the peer holds them anyway; looked at only when somebody asks.
-    """
-    return api_routes(Watch(facts, source=records, me=me))
 
 
 def _swarm(watch: Watch, view: SwarmView, now: float, found: list[Finding]) -> dict[str, Any]:

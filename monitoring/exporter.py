@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitoring.energy import Meter, carbon_grams
-from monitoring.gpu import Gpu
-from monitoring.machine import Machine
+from monitoring.instruments import Instruments
 from monitoring.metrics import MISSED_REASONS, OTHER, PHASES
 from monitoring.series import Series, exposition
 from monitoring.server import Request, Response, Route, Server, json_response
@@ -52,19 +50,15 @@ class PeerExporter:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.series = Series(("peer",), run, {"language": languages, "version": (__version__,)})
-        self.clock, self.machine = clock, Machine(folder)
+        self.clock, self.instruments = clock, Instruments(self.series, folder)
         self.current_state, self.detail = "assembling", ""
-        self.meter: Meter | None = None
-        self.gpu: Gpu | None = None
         self.before_scrape: Callable[[], object] = lambda: None  # exports what changes without a step
-        self.grid_intensity = 0.0
         self._counted_elsewhere: set[tuple[str, str]] = set()
         self._turn = (clock(), 0, 0.0)  # when the last turn of the loop ended, its samples, its seconds
         self.server = Server({**(pages or {}), **self.routes()}, port, host)
         self.series.put("swarm_build_info", 1, version=__version__)
         self.series.put("swarm_start_timestamp_seconds", clock())
         self.series.put("swarm_planned_steps", planned_steps)
-        self.series.put("swarm_grid_intensity_grams_per_kilowatt_hour", 0)
         self.series.one_of("swarm_role", role)
         self.series.one_of("swarm_state", self.current_state)
         self.live_peers({})
@@ -125,7 +119,7 @@ class PeerExporter:
         self.series.observe("swarm_step_duration_seconds", took)
         self._turn = self.clock(), samples, took
         self._speed()
-        self._read_meter()
+        self.instruments.read_meter()
 
     def waits_at(self, step: int) -> None:
         """The step that this peer is at, as long as it has not made one itself."""
@@ -234,15 +228,6 @@ class PeerExporter:
     def clock_skew(self, seconds: float | None) -> None:
         self.series.put("swarm_clock_skew_seconds", seconds)
 
-    def energy(self, source: str, method: str, joules: float) -> None:
-        """Joules since the start, from one source, known by one method."""
-        self.series.total("swarm_energy_joules_total", joules, source=source, method=method)
-
-    def measure_energy(self, meter: Meter, gpu: Gpu | None = None, grid_intensity: float | None = None) -> None:
-        """From now on: what the meter and the GPU say. grid_intensity: g CO2 a kWh, None where the user set none."""
-        self.meter, self.gpu, self.grid_intensity = meter, gpu, grid_intensity or 0.0
-        self.series.put("swarm_grid_intensity_grams_per_kilowatt_hour", self.grid_intensity)
-
     def residual_norm(self, norm: float) -> None:
         self.series.put("swarm_residual_norm", norm)
 
@@ -276,23 +261,8 @@ class PeerExporter:
 
     def measure(self) -> None:
         """Read what is read and not told: memory, processor, disk."""
-        reading = self.machine.read()
         self._speed()
-        self.series.put("swarm_memory_bytes", reading.memory_bytes)
-        self.series.total("swarm_cpu_seconds_total", reading.cpu_seconds)
-        self.series.put("swarm_disk_free_bytes", reading.disk_free_bytes)
-        self._read_meter()
-        if self.gpu is not None:
-            look = self.gpu.look()
-            self.series.put("swarm_gpu_memory_bytes", look.memory_used_bytes, kind="used")
-            self.series.put("swarm_gpu_memory_bytes", look.memory_total_bytes, kind="total")
-            self.series.put("swarm_gpu_utilization_ratio", look.utilization_ratio)
-
-    def _read_meter(self) -> None:
-        if self.meter is not None:
-            for (source, method), joules in self.meter.read().items():
-                self.energy(source, method, joules)
-            self.series.total("swarm_carbon_grams_total", carbon_grams(self.meter.total, self.grid_intensity))
+        self.instruments.measure()
 
 
 def missed_reason(text: str) -> str:

@@ -40,6 +40,10 @@ class MonitorExporter:
     def routes(self) -> dict[str, Route]:
         return {"/metrics": self._metrics}
 
+    def amended(self) -> None:
+        """Another version of the run counts, with other languages perhaps; none is ever taken away."""
+        self.series.widen("language", self.watch.view.facts.languages)
+
     def refreshed(self, completed: bool, seconds: float) -> None:
         """One look at the swarm ended."""
         self.series.add("swarm_monitor_refreshes_total", outcome="completed" if completed else "failed")

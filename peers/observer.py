@@ -17,6 +17,7 @@ from monitoring.view.facts import facts_of
 from peers.acquaintances import Acquaintances
 from peers.arrival import ask_for_manifest
 from peers.owner.membership import guarded
+from peers.owner.watched import WatchedVersions
 from peers.run_folder import MANIFEST, write_atomically
 from peers.telling.progress import KIND, LIFETIME_SECONDS
 from swarm import __version__
@@ -64,6 +65,7 @@ class Observer:
                 write_atomically(self.folder / MANIFEST, signed.to_json())
             self.signed = signed
             self.watch = Watch(facts_of(signed, str(self.link)))
+            self.versions = WatchedVersions(self.folder, signed.manifest, self.watch)
             self._restore()
             self.exporter = MonitorExporter(self.watch)
             self.outside = Outside(self.exporter, self.watch, private) if probe else None
@@ -147,6 +149,9 @@ class Observer:
                 unread.add(held.peer_id)
         if network.guard is not None:
             records = network.guard.admitted(records)
+        if self.versions.look(network, records):
+            self.exporter.amended()
+            self.events("note", f"An amendment of the run counts now: {self.watch.view.facts.steps:,} steps.")
         self.watch.look(records, network.rejected(), frozenset(unread))
         self.acquaintances.remember(records, network.peer_id)
         self.events.about(step=self.watch.view.step, round=self.watch.view.step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ def check(
     reached: the step that the swarm was seen at. interval: seconds of its usual step. Who would be faster than the
     whole swarm is not believed; many times faster than the others is what a GPU among laptops is.
     """
-    step = max(reached, swarm_step(records.values(), facts))
+    step = max(reached, swarm_step(records.values(), facts.steps))
     rates = [record.samples_per_second for record in records.values() if record.role == "trainer"]
     losses = [record.loss for record in records.values() if record.role == "trainer" and record.loss is not None]
     most = (step + SLACK_ROUNDS) * facts.global_batch * OVERFULL
@@ -67,8 +67,8 @@ def check(
 VOTING = {"training", "averaging", "paused", "finished", "leaving", "alone"}
 
 
-def swarm_step(records: Any, facts: RunFacts) -> int:
+def swarm_step(records: Iterable[ProgressRecord], steps: int) -> int:
     """The step that most trainers are at: never the largest that somebody claims. Who is catching up does not vote."""
-    trainers = [record for record in records if record.role == "trainer" and record.step <= facts.steps]
-    steps = [record.step for record in trainers if record.state in VOTING] or [record.step for record in trainers]
-    return int(median(steps) or 0)
+    trainers = [record for record in records if record.role == "trainer" and record.step <= steps]
+    told = [record.step for record in trainers if record.state in VOTING] or [record.step for record in trainers]
+    return int(median(told) or 0)

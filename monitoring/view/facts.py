@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from swarm.manifest import SignedManifest
+    from swarm.manifest import Manifest, SignedManifest
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,38 @@ class RunFacts:
 
 
 def facts_of(signed: SignedManifest, link: str) -> RunFacts:
-    from swarm.data.mixture import mixture_of
     from swarm.sizing import parameters
 
     manifest = signed.manifest
-    training = manifest.training
-    mixture = mixture_of(manifest.data, training.steps * training.global_batch)
     return RunFacts(
         name=manifest.name,
         digest=signed.digest,
-        steps=manifest.training.steps,
-        global_batch=manifest.training.global_batch,
         sequence_length=manifest.model.sequence_length,
         checkpoint_every=manifest.training.checkpoint_every,
         validate_every=manifest.training.validate_every,
         parameters=parameters(manifest.model),
         description=manifest.description,
-        planned={code: float(mixture.share(code)) for code in mixture.languages},
-        tokens_per_byte={code: stock.tokens / stock.text_bytes for code, stock in manifest.data.stock.items()},
-        sequences={code: stock.sequences for code, stock in manifest.data.stock.items()},
-        inner_samples=training.local.inner_steps * training.local.inner_batch if training.mode == "local" else None,
         link=link,
+        **_changeable(manifest),
     )
+
+
+def amended(facts: RunFacts, version: Manifest) -> RunFacts:
+    """`facts` of the same run where another version of it counts: `swarm/amendment.py`."""
+    return replace(facts, **_changeable(version))
+
+
+def _changeable(manifest: Manifest) -> dict[str, Any]:
+    """What an amendment may change, and what follows from it."""
+    from swarm.data.mixture import mixture_of
+
+    data, training = manifest.data, manifest.training
+    mixture = mixture_of(data, training.steps * training.global_batch)
+    return {
+        "steps": training.steps,
+        "global_batch": training.global_batch,
+        "planned": {code: float(mixture.share(code)) for code in mixture.languages},
+        "tokens_per_byte": {code: stock.tokens / stock.text_bytes for code, stock in data.stock.items()},
+        "sequences": {code: stock.sequences for code, stock in data.stock.items()},
+        "inner_samples": training.local.inner_steps * training.local.inner_batch if training.mode == "local" else None,
+    }

@@ -97,6 +97,11 @@ class SwarmView:
             self.observe({}, now, self.stranger_rejections)
         self.directory_failed_since = since
 
+    def amend(self, facts: RunFacts) -> None:
+        """Another version of the same run counts: a longer one is not finished, whatever was thought of it before."""
+        self.facts = facts
+        self.finished = self.step >= facts.steps
+
     def _reject(self, totals: Mapping[str, int]) -> None:
         for reason, count in (Counter(totals) - self.stranger_rejections).items():
             self.counts["rejected", reason] += count
@@ -147,7 +152,7 @@ class SwarmView:
             known.behind_since = (known.behind_since or now) if behind else None
         if not trainers:
             return
-        step = swarm_step([known.record for known in trainers], self.facts)
+        step = swarm_step([known.record for known in trainers], self.facts.steps)
         if self._falls(step, now):
             return
         if step != self.step or not self.curve:

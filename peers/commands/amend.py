@@ -12,6 +12,7 @@ import click
 from swarm.errors import ConfigError, NetworkError
 
 if TYPE_CHECKING:
+    from peers.owner.amendments import Amendments
     from swarm.amendment import Amendment
     from swarm.manifest import Manifest, RunConfig
 
@@ -46,7 +47,7 @@ def command(run: Path, config: str, at_step: int, force: bool, dry_run: bool, as
     signed = folder.manifest()
     known = Amendments(run, signed.manifest)
     if not force:
-        require_ahead(folder, signed.digest, at_step)
+        require_ahead(folder, known, at_step)
     with passing() as say:
         made = amended(folder, known, load_config(path), path.parent, at_step, say)
     before = version_at(signed.manifest, known.chain, at_step)
@@ -105,8 +106,9 @@ def stocked(folder: object, config: RunConfig, base: Path, say: Callable[[str], 
         return config, take_stock(config.data, tokenizer, length, root=root, cache=Path(cache), progress=say)
 
 
-def require_ahead(folder: object, digest: str, at_step: int) -> None:
+def require_ahead(folder: object, known: Amendments, at_step: int) -> None:
     """ConfigError where the swarm would be past that step before all have heard. NetworkError: nobody to ask."""
+    from peers.owner.watched import step_of
     from peers.telling.progress import read_progress
     from swarm.identity import Identity
     from swarm.link import parse
@@ -117,14 +119,14 @@ def require_ahead(folder: object, digest: str, at_step: int) -> None:
     except ConfigError:
         return  # it was never served: nobody can be further
     try:
-        network = Network(Identity.generate(), digest, initial_peers=link.peers, client=True).start()
+        network = Network(Identity.generate(), link.digest, initial_peers=link.peers, client=True).start()
     except NetworkError as error:
         raise NetworkError(f"{error}; with --force the swarm is not asked how far it is") from None
     try:
         records = read_progress(network).values()
     finally:
         network.close()
-    step = max((record.step for record in records if record.role == "trainer"), default=0)
+    step = step_of(known.first, known.chain, records)
     if at_step < step + MARGIN_STEPS:
         raise ConfigError(
             f"the swarm is at step {step} and must hear of it before it counts; "

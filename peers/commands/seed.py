@@ -152,13 +152,15 @@ class Seed:
     def watch(self, leave: Leave) -> None:
         """Until told to leave."""
         from peers.owner.amendments import Amendments
+        from peers.owner.watched import step_of
         from peers.telling.progress import Progress
+        from swarm.amendment import version_at
 
-        last, steps = -1, self.signed.manifest.training.steps
+        last, first = -1, self.signed.manifest
         own = self.network.addresses()
         self.tell(own, {})
         self.network.meet(self.acquaintances.addresses())
-        amendments = Amendments(self.folder.path, self.signed.manifest)
+        amendments = Amendments(self.folder.path, first)
         amendments.serve(self.network)
         with Progress(self.network, role="seed", lonely=self.look_for_others) as progress:
             progress.tell(step=0, state="serving", addresses=tuple(own)[:8])
@@ -169,7 +171,9 @@ class Seed:
                 amendments.look(self.network, records)
                 if amendments.read() != progress.values.get("amendments", 0):
                     progress.tell(amendments=amendments.read())
-                last = say_step(records, steps, last, self.events)
+                step = step_of(first, amendments.chain, records.values())
+                steps = version_at(first, amendments.chain, step).training.steps
+                last = say_step(records, step, steps, last, self.events)
 
     def look_for_others(self, seconds: float) -> None:
         """Peers may be there that do not know us: two halves of one run would never meet."""
@@ -196,15 +200,16 @@ class Seed:
             self.events("link", f"The link now names {len(others) + 1} seeds: bloomswarm seed RUN --link", link=link)
 
 
-def say_step(records: dict[str, ProgressRecord], steps: int, last: int, events: Events) -> int:
-    """The swarm's line if its step is not `last`; returns the step."""
+def say_step(records: dict[str, ProgressRecord], step: int, steps: int, last: int, events: Events) -> int:
+    """The swarm's line if its step is not `last`; returns the step. The loss is a median: no liar moves it."""
+    from monitoring.view.robust import median
+
     peers = [record for record in records.values() if record.role == "trainer"]
-    step = max((record.step for record in peers), default=0)
-    if step != last and peers:
-        losses = [record.loss for record in peers if record.loss is not None]
-        loss = f"{sum(losses) / len(losses):.3f}" if losses else "-"
-        count = f"{len(peers)} peer{'s' if len(peers) > 1 else ''}"
-        events.about(step=step, round=step)
-        events("swarm", f"step {step}/{steps}  {count}  loss {loss}", peers=len(peers))
-        return step
-    return last
+    if step == last or not peers:
+        return last
+    middle = median([record.loss for record in peers if record.loss is not None])
+    loss = f"{middle:.3f}" if middle is not None else "-"
+    count = f"{len(peers)} peer{'s' if len(peers) > 1 else ''}"
+    events.about(step=step, round=step)
+    events("swarm", f"step {step}/{steps}  {count}  loss {loss}", peers=len(peers))
+    return step

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,15 +17,23 @@ def glances(text: str, every_seconds: float) -> Iterator[Watch]:
     from monitoring.api import Watch
     from monitoring.view.facts import facts_of
     from peers.arrival import ask_for_manifest
+    from peers.owner.watched import WatchedVersions
     from peers.telling.progress import read_progress
     from swarm.identity import Identity
     from swarm.link import parse
     from swarm.network.host import Network
 
     link = parse(text)
-    with Network(Identity.generate(), link.digest, initial_peers=link.peers, client=True) as network:
-        watch = Watch(facts_of(ask_for_manifest(network, link), text))
+    with (
+        Network(Identity.generate(), link.digest, initial_peers=link.peers, client=True) as network,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        signed = ask_for_manifest(network, link)
+        watch = Watch(facts_of(signed, text))
+        versions = WatchedVersions(Path(folder), signed.manifest, watch)
         while True:
-            watch.look(read_progress(network), network.rejected())
+            records = read_progress(network)
+            versions.look(network, records)
+            watch.look(records, network.rejected())
             yield watch
             time.sleep(every_seconds)

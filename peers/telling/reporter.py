@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from monitoring.api import peer_routes
-from monitoring.energy import MACHINE_WATTS, Estimate, Meter, Rapl, sources
+from monitoring.api import Watch, api_routes
 from monitoring.exporter import IDLE, PeerExporter, Text
-from monitoring.gpu import find_gpu, index_of
 from monitoring.view.facts import facts_of
 from peers.around import Around
 from peers.clock import ClockWatch
+from peers.telling.energy import measure_energy
 from peers.telling.standing import Standing
+from peers.telling.turn import TurnLine
 from swarm.averaging.averager import Averaged, Missed
 from swarm.checkpoint import record_of
 from swarm.identity import friendly_name
@@ -64,15 +63,16 @@ class Reporter:
         self.branched: int | None = None  # the step after which this peer's log became one of two
         self.idle = False  # paused
         self.waited = 0.0  # seconds of the last round in which nothing came yet
+        self.watch = Watch(facts_of(signed, link), source=progress.records, me=network.peer_id)
         self.exporter = PeerExporter(
             settings.metrics_port,
             run=network.run_digest,
             languages=tuple(sorted(manifest.data.stock)),
             planned_steps=manifest.training.steps,
             folder=folder,
-            pages=peer_routes(facts_of(signed, link), progress.records, network.peer_id),
+            pages=api_routes(self.watch),
         )
-        self._measure_energy()
+        measure_energy(self.exporter.instruments, settings)
         self.standing = Standing(self.exporter, network)
         self.around = Around(self.exporter, progress, network, self.standing)
         self.exporter.before_scrape = self.around.look
@@ -86,16 +86,6 @@ class Reporter:
             self.events("metrics", words, url=url, port=self.exporter.port)
         return self
 
-    def _measure_energy(self) -> None:
-        """By the best method that this machine offers; the metric says which."""
-        device = self.settings.device if self.settings.device != "auto" else "cuda:0"
-        index = index_of(device, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
-        gpu = find_gpu(index) if index is not None else None
-        cores, watts = os.cpu_count() or 1, self.settings.machine_watts or MACHINE_WATTS
-        machine = self.exporter.machine
-        known = sources(Rapl(), lambda: Estimate(lambda: machine.read().cpu_seconds, cores, watts), gpu)
-        self.exporter.measure_energy(Meter(known, time.monotonic), gpu, self.settings.grid_grams_per_kwh)
-
     def __exit__(self, *_: object) -> None:
         if self.settings.metrics:
             self.exporter.close()
@@ -105,6 +95,7 @@ class Reporter:
         self.manifest = version
         self.exporter.series.widen("language", sorted(version.data.stock))
         self.exporter.series.put("swarm_planned_steps", version.training.steps)
+        self.watch.amend(version)
 
     def state(self, name: str) -> None:
         self.exporter.state(name)
@@ -210,7 +201,9 @@ class Reporter:
         self.clock.look(self.around.look())
         self._settle(outcome, report.step)
         self._tell(report, work, sum(seconds.values()))
-        self._say(report, work, sum(seconds.values()))
+        said = TurnLine(report, work, sum(seconds.values()), self.manifest.training.steps, self.progress.role)
+        self.events.about(step=report.step, round=said.round)
+        self.events("step", said.words, **said.values)
 
     def figures(self, figures: Figures) -> None:
         """What the round counted by itself: agreement of states, residuals, forks, and what it refused."""
@@ -264,38 +257,8 @@ class Reporter:
             **self.standing.fields(),
         )
 
-    def _say(self, report: StepReport, work: GradientWork, seconds: float) -> None:
-        values: dict[str, Any] = {
-            "step": report.step,
-            "loss": round(work.loss, 4) if work.loss is not None else None,
-            "samples": report.samples,
-            "samples_per_second": round(report.samples / seconds, 2) if seconds > 0 else 0.0,
-            "round_seconds": round(report.average_seconds, 3),
-            "group": len(report.outcome.roster) if isinstance(report.outcome, Averaged) else 0,
-        }
-        committed = isinstance(report.outcome, Averaged)
-        self.events.about(step=report.step, round=report.step if committed else report.step + 1)
-        done = f"step {report.step}/{self.manifest.training.steps}"
-        gave = f"{report.samples} samples" + (f", loss {work.loss:.3f}" if work.loss is not None else "")
-        match report.outcome:
-            case Averaged(included=included):
-                others = values["group"] - 1
-                count = f"{others} other{'s' if others != 1 else ''}"
-                with_whom = f"with {count}" if others else "alone"
-                how = f"averaged {with_whom} in {show_seconds(report.average_seconds)}"
-                words = f"{done}: {gave}; {how}" if included else f"{done}: the swarm's step, without this peer"
-                if self.progress.role != "trainer":
-                    words = f"{done}: averaged for {count} in {show_seconds(report.average_seconds)}"
-                self.events("step", words, outcome="committed", included=included, **values)
-            case missed:
-                self.events("step", f"{done}: {gave}; round missed: {missed.reason}", **values | told_of(missed))
-
 
 def text_of(work: GradientWork) -> dict[str, Text]:
     """What the contribution was made of, by language."""
     counts, losses = work.language_samples, work.language_losses
     return {code: Text(count, work.tokens[code], losses[code] / count) for code, count in counts.items()}
-
-
-def told_of(missed: Missed) -> dict[str, Any]:
-    return {"outcome": "missed", "reason": missed.reason}

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from monitoring.energy import carbon_grams
 from monitoring.exporter import PeerExporter, missed_reason
 from swarm.averaging.averager import Averaged, Outcome
 
@@ -81,7 +80,8 @@ class Standing:
         return median(least) if least else None
 
     def fields(self) -> dict[str, Any]:
-        machine, meter = self.exporter.machine.read(), self.exporter.meter
+        instruments = self.exporter.instruments
+        machine = instruments.machine.read()
         return self.last | {
             "started": self.started,
             "rounds": dict(self.rounds),
@@ -89,7 +89,7 @@ class Standing:
             "disk_free_bytes": None if machine.disk_free_bytes is None else int(machine.disk_free_bytes),
             "sent_bytes": self.network.traffic.total("sent"),
             "received_bytes": self.network.traffic.total("received"),
-            "energy_joules": meter.by_source() if meter is not None else {},
-            "carbon_grams": carbon_grams(meter.total, self.exporter.grid_intensity) if meter is not None else 0.0,
+            "energy_joules": instruments.joules,
+            "carbon_grams": instruments.carbon_grams,
             "rejected": sum(self.network.rejected().values()),
         }

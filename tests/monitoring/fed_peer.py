@@ -22,7 +22,7 @@ def fed_exporter(steps: int = 3) -> PeerExporter:
     exporter.clock_skew(-0.2)
     exporter.residual_norm(0.01)
     exporter.bytes_total("received", "directory", 12_000)
-    exporter.energy("machine", "estimate", 120.0)
+    exporter.series.total("swarm_energy_joules_total", 120.0, source="machine", method="estimate")
     return exporter
 
 

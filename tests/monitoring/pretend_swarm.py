@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitoring.api import Watch
+from monitoring.view.document import swarm_document
 from monitoring.view.facts import RunFacts
 from swarm.identity import Identity
 from swarm.records import ProgressRecord
@@ -115,3 +116,7 @@ class Pretend:
     def problems(self) -> dict[str, tuple[str, ...]]:
         """Slug -> the peers concerned."""
         return {each.problem.slug: each.peers for each in self.watch.read(lambda view, now, found: found)}
+
+
+def document(swarm: Pretend) -> dict[str, Any]:
+    return swarm.watch.read(swarm_document)

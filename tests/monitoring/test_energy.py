@@ -160,7 +160,7 @@ def test_a_peer_exports_energy_with_its_method_carbon_and_its_gpu() -> None:
     gpu = find_gpu(0, library)
     assert gpu is not None
     exporter = PeerExporter()
-    exporter.measure_energy(Meter((gpu,), lambda: now[0]), gpu, grid_intensity=360.0)
+    exporter.instruments.measure_energy(Meter((gpu,), lambda: now[0]), gpu, grid_intensity=360.0)
     library.answers["TotalEnergyConsumption"] = 7_200_000_000  # 2 kWh
     exporter.step(1, 2.0, 1, text={}, seconds={"compute": 1.0})
     exporter.measure()

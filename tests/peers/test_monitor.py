@@ -16,9 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from peers.owner.amendments import Amendments
+from swarm.amendment import amend, with_changes
 from swarm.identity import Identity
 from swarm.link import Link
-from swarm.manifest import SignedManifest, parse_config, resolve
+from swarm.manifest import RunConfig, SignedManifest, parse_config, resolve
 from swarm.network.host import Network
 from swarm.peer_id import friendly_name
 from swarm.records import ProgressRecord
@@ -29,19 +31,22 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 STOCK = LanguageStock(documents=2, text_bytes=900, tokens=300, sequences=2, digest="cd" * 32)
 
 
-def signed_manifest() -> SignedManifest:
-    owner = Identity.generate()
-    config = parse_config(
+def config(steps: int = 40) -> RunConfig:
+    return parse_config(
         {
             "name": "test-run",
             "model": {"vocab_size": 300, "hidden_size": 16, "layers": 2, "heads": 2, "sequence_length": 16},
             "data": {"sources": [{"kind": "starter", "languages": ["en", "sw"]}]},
-            "training": {"steps": 40, "global_batch": 8},
+            "training": {"steps": steps, "global_batch": 8},
         },
         "the test",
     )
+
+
+def signed_manifest(owner: Identity | None = None) -> SignedManifest:
+    owner = owner or Identity.generate()
     manifest = resolve(
-        config,
+        config(),
         owner=owner.peer_id,
         created="2026-11-25",
         tokenizer_digest="ab" * 32,
@@ -170,3 +175,26 @@ def test_a_monitor_of_a_swarm_that_is_gone_still_shows_what_it_knew(tmp_path: Pa
     with monitor(str(Link(signed.digest, (nobody,))), folder, "--no-probe") as (_, url):
         wait_until(lambda: "directory-failing" in {p["problem"] for p in swarm(url)["problems"]}, 40, "told")
         assert swarm(url)["run"]["name"] == "test-run"
+
+
+@pytest.mark.slow
+def test_a_monitor_hears_of_an_amendment_and_does_not_call_a_longer_run_finished(tmp_path: Path) -> None:
+    owner = Identity.generate()
+    signed = signed_manifest(owner)
+    longer = with_changes(signed.manifest, config(steps=90), dict.fromkeys(("en", "sw"), STOCK))
+    seed = Peer(signed)
+    versions = Amendments(tmp_path / "seed", signed.manifest)
+    versions.keep(amend(signed.manifest, (), longer, 30, owner))
+    versions.serve(seed.network)
+    address = seed.network.addresses()[0]
+    trainer = Peer(signed, address)
+    seed.say("seed", step=0, state="serving", amendments=1)
+    trainer.say("trainer", step=60, state="training", loss=5.0, total_samples=480, amendments=1)
+    with monitor(str(Link(signed.digest, (address,))), tmp_path / "monitor", "--no-probe") as (_, url):
+        wait_until(lambda: swarm(url)["steps"] == 90, 60, "the amendment counts")
+        wait_until(lambda: swarm(url)["step"] == 60, 30, "the step past the first version's end")
+        assert not swarm(url)["finished"]
+        assert 'swarm_run_planned_steps{run="' + signed.digest[:16] + '"} 90.0' in metrics(url)
+        assert "claims-implausible" not in {each["problem"] for each in swarm(url)["problems"]}
+    for each in (seed, trainer):
+        each.network.close()

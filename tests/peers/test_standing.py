@@ -20,7 +20,7 @@ def test_rounds_checkpoints_and_the_machine_reach_the_record(tmp_path: Path) -> 
     network = SimpleNamespace(traffic=traffic, rejected=lambda: refused)
     exporter = PeerExporter(folder=tmp_path)
     spent = [0.0]
-    exporter.measure_energy(Meter((Estimate(lambda: spent[0], 1, 50.0),), lambda: spent[0]))
+    exporter.instruments.measure_energy(Meter((Estimate(lambda: spent[0], 1, 50.0),), lambda: spent[0]))
     standing = Standing(exporter, network, clock=lambda: 1000.0)  # type: ignore[arg-type]
     roster = (Member("a", 4, 1.0), Member("b", 4, 1.0))
     standing.round(Averaged(3, None, roster), 0.5)  # type: ignore[arg-type]

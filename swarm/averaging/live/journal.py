@@ -9,13 +9,13 @@ lacks is written as soon as there is room.
 
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from swarm.averaging.live.complaint import Complaint
 from swarm.averaging.round.log import Log
 from swarm.averaging.round.messages import MAX_BYTES, Commit, MessageError, seal
 from swarm.averaging.round.reading import parse
@@ -23,7 +23,6 @@ from swarm.averaging.round.reading import parse
 LENGTH = struct.Struct(">I")
 PAGE_COMMITS = 64
 PAGE_BYTES = 1 << 20
-logger = logging.getLogger(__name__)
 
 
 class Journal:
@@ -35,7 +34,7 @@ class Journal:
         self.places: dict[bytes, int] = {}  # head -> its index
         self.ends = [0]  # where each commit ends in the file
         self.file: BinaryIO | None = None
-        self.failing = False
+        self.complaint = Complaint(f"the log of rounds in {path}")
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file = path.open("a+b", buffering=0)  # nothing that a full disk refused may wait in a buffer
@@ -52,11 +51,10 @@ class Journal:
         """Make the file hold what `log` holds: append new commits, and first cut off those of a lineage it has left."""
         try:
             self._follow(log)
-            self.failing = False
         except OSError as error:
-            if not self.failing:
-                logger.warning("%s cannot be written: %s; rounds go on without it", self.path, error.strerror)
-            self.failing = True
+            self.complaint.failed(error)
+        else:
+            self.complaint.succeeded()
 
     def _follow(self, log: Log) -> None:
         if self.file is None or len(log.chain) == 1 or (self.heads and self.heads[-1] == log.tip.head):

@@ -7,15 +7,14 @@ file, left by a crash, is no file.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from swarm.averaging.codec import Frame
-
-logger = logging.getLogger(__name__)
+from swarm.averaging.live.complaint import Complaint
 
 
 class Store:
@@ -26,6 +25,7 @@ class Store:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self.complaint = Complaint(f"the history of means in {folder}")
         self.memory: dict[bytes, Frame] = {}
         self.disk: set[bytes] = set()
         self.pins: Counter[bytes] = Counter()  # needed here although the round has let go of them
@@ -94,9 +94,13 @@ class Store:
                     file.write(frame)
                 os.replace(making, place)
             except OSError as error:  # a full disk: they stay in memory, and a later round tries again
-                logger.warning("the history of means cannot be written: %s", error)
-                break
+                self.complaint.failed(error)
+                with suppress(OSError):
+                    making.unlink(missing_ok=True)
+                return written
             written.append(digest)
+        if written:
+            self.complaint.succeeded()
         return written
 
     def spilled(self, digests: Iterable[bytes]) -> None:

@@ -1,7 +1,8 @@
-"""The log of commits on disk: whole, or as much of it as the disk takes."""
+"""What a peer keeps of rounds on disk, the log of commits and the means: whole, or as much of it as the disk takes."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from swarm.averaging.live.complaint import CALM
 from swarm.averaging.live.journal import Journal
+from swarm.averaging.live.store import Store
 from tests.swarm.averaging.round.table import running
 
 
@@ -50,3 +53,32 @@ def test_a_full_disk_stops_nothing_and_the_rest_is_written_when_there_is_room(
     assert [commit.outcome.round for commit in journal.commits(0)] == list(range(1, len(whole)))
     journal.close()
     assert Journal(little_disk / "log").heads == journal.heads
+
+
+def test_means_that_a_full_disk_refuses_are_complained_of_once_until_they_are_written_again(
+    little_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(little_disk / "means")
+
+    def spill(number: int) -> bytes:
+        frame = bytes([number]) * 2048
+        digest = hashlib.sha256(frame).digest()
+        store.put(digest, frame)
+        store.spilled(store.spill([digest]))
+        return digest
+
+    (little_disk / "ballast").write_bytes(bytes(12 << 10))
+    with caplog.at_level(logging.WARNING):
+        held = [spill(number) for number in range(20)]
+        assert 0 < len(store.disk) < len(held), "some fitted"
+        (said,) = [record.getMessage() for record in caplog.records]
+        full = "cannot be written: No space left on device; rounds go on without it"
+        assert said == f"the history of means in {store.folder} {full}"
+        assert not list((little_disk / "means").glob("*.making")), "nothing half is left"
+        assert all(store.get(digest) is not None for digest in held), "what is not on disk stays in memory"
+        (little_disk / "ballast").unlink()
+        for number in range(CALM):
+            store.release([spill(100 + number)])
+    assert [record.getMessage() for record in caplog.records][1:] == [
+        f"the history of means in {store.folder} is written again"
+    ]
