@@ -20,8 +20,8 @@ from swarm import __version__
 
 STALLED_SECONDS = 900.0  # without a step, at the least, before a training peer calls itself stalled
 STALLED_STEPS = 20  # or this many times its mean step
-RESTING = {"alone", "paused", "finished", "leaving", "serving", "downloading"}
-IDLE = {"assembling", "paused", "finished", "leaving", "serving", "downloading"}  # no sample is computed
+RESTING = {"alone", "waiting", "paused", "finished", "leaving", "serving", "downloading"}
+IDLE = {"assembling", "waiting", "paused", "finished", "leaving", "serving", "downloading"}  # no sample is computed
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,8 @@ class Peer:
 
     def wait_for(self, peers: int) -> None:
         """Until so many are ready, this one included, or until the run has begun without us."""
-        self.progress.tell(step=self.state.step, state="training")
+        self.progress.tell(step=self.state.step)
+        self.reporter.state("waiting")
         while not enough(self.progress.trainers(), peers, self.state.step) and not self.leave:
             self.leave.event.wait(WAIT_SECONDS)
 

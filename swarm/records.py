@@ -29,8 +29,9 @@ MAX_PAYLOAD_BYTES = MAX_RECORD_BYTES - PAYLOAD_AT - 64  # msgpack's header of th
 
 Reason = Literal["size", "version", "expired", "lifetime", "signature", "payload"]
 State = Literal[
-    "alone", "assembling", "training", "averaging", "downloading", "lagging", "paused", "leaving", "finished", "serving"
-]
+    "alone", "assembling", "waiting", "training", "averaging", "downloading", "lagging", "paused", "leaving",
+    "finished", "serving",
+]  # fmt: skip
 Role = Literal["trainer", "seed", "assistant", "archive", "monitor"]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 UnixTime = Annotated[float, Field(ge=0, lt=2**40)]

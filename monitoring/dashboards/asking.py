@@ -19,6 +19,12 @@ def most(metric: str, *by: str) -> str:
     return f"max by ({', '.join(('run', *by))}) (swarm_{metric}{RUN})"
 
 
+def or_none(expr: str, label: str) -> str:
+    """`expr` where it has series above 0, else one at 0 whose `label` says none: no gap, and no nameless line."""
+    nothing = f'label_replace(vector(0), "{label}", "none", "", "")'
+    return f"({expr}) > 0 or ({nothing} unless on () (({expr}) > 0))"
+
+
 def number(title: str, description: str, expr: str, unit: str = "short", *steps: tuple[float, str]) -> Panel:
     query = Query(expr, "{{run}}")
     return Panel(title, description, (query,), unit=unit, kind="number", width=4, height=5, steps=steps)

@@ -6,19 +6,33 @@ look at first.
 
 from __future__ import annotations
 
-from monitoring.dashboards.asking import AMBER, GREEN, RED, RUN, most, number, of
+from monitoring.dashboards.asking import AMBER, GREEN, RED, RUN, most, number, of, or_none
 from monitoring.dashboards.operator_machines import MACHINES, WATCHING
 from monitoring.dashboards.operator_training import LEARNING, ROUNDS
 from monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Variable
+from monitoring.problems import PROBLEMS
+
+
+def problems(*, critical: bool) -> str:
+    """Problems of these severities, 1 where the monitor finds one."""
+    slugs = "|".join(each.slug for each in PROBLEMS if (each.severity == "critical") == critical)
+    return f'max by (run, problem) (swarm_run_problem{{run=~"$run", problem=~"{slugs}"}})'
+
+
+ANY = f"{most('run_problem', 'problem')} > 0"
+FINE = f'label_replace(0 * max by (run) (swarm_monitor_up{RUN}), "problem", "nothing is wrong", "", "")'
+WRONG = f"2 * ({problems(critical=True)} > 0) or {problems(critical=False)} > 0 or ({FINE} unless on (run) ({ANY}))"
 
 NOW = (
     Panel(
         "What is wrong",
-        "One line per problem that the monitor finds. What to do: docs/runbooks/<problem>.md; who: ?problem=<problem>.",
-        (Query(f"{most('run_problem', 'problem')} > 0 or max(swarm_monitor_up{RUN}) * 0", "{{problem}}"),),
+        "One line per problem that the monitor finds; red: look now, amber: today. What to do: "
+        "docs/runbooks/<problem>.md. Who: /api/v1/peers?problem=<problem>.",
+        (Query(WRONG, "{{problem}}"),),
         kind="states",
         width=24,
         height=6,
+        steps=((0, GREEN), (1, AMBER), (2, RED)),
     ),
     number(
         "Since the last step",
@@ -29,8 +43,18 @@ NOW = (
         (600, AMBER),
         (3600, RED),
     ),
-    number("Step", "The swarm's certified step.", f"swarm:run_step:max{RUN}"),
-    number("Planned steps", "The run ends here.", most("run_planned_steps")),
+    Panel(
+        "Step",
+        "The step that most trainers are at, and the one at which the run ends.",
+        (Query(f"swarm:run_step:max{RUN}", "reached"), Query(most("run_planned_steps"), "planned")),
+        unit="locale",
+        kind="number",
+        width=4,
+        height=5,
+    ),
+    number(
+        "Tokens per second", "What the trainers report together.", most("run_tokens_per_second"), "suffix: tokens/s"
+    ),
     number(
         "Progress",
         "Steps made of the steps planned; at 100 % the run has finished and silence is normal.",
@@ -110,7 +134,7 @@ PEERS = (
     ),
     Panel(
         "Joins and leaves",
-        "Per 5 minutes. Lost fell silent, left said goodbye.",
+        "Peers per 5 minutes; who went is below the line. Lost fell silent, left said goodbye.",
         (
             Query(f"max by (run) (sum without (role) (increase(swarm_run_joins_total{RUN}[5m])))", "joined"),
             Query(f"-max by (run, departure) (increase(swarm_run_leaves_total{RUN}[5m]))", "{{departure}}"),
@@ -128,7 +152,7 @@ PEERS = (
     Panel(
         "Peers concerned by a problem",
         "How many; the API names them: /api/v1/peers?problem=<problem>.",
-        (Query(f"swarm:run_problem_peers:max{RUN} > 0 or max(swarm_monitor_up{RUN}) * 0", "{{problem}}"),),
+        (Query(or_none(f"swarm:run_problem_peers:max{RUN}", "problem"), "{{problem}}"),),
         bounds=(0, None),
     ),
 )

@@ -10,6 +10,7 @@ MACHINES = (
         "Speed of a trainer",
         "Samples per second. A lowest tenth far below: docs/runbooks/peer-slow.md.",
         "run_peer_samples_per_second",
+        "suffix: samples/s",
     ),
     by_percentile(
         "Memory of a peer", "Growth that does not end: docs/runbooks/memory-growing.md.", "run_memory_bytes", "bytes"
@@ -29,11 +30,13 @@ MACHINES = (
     ),
     Panel(
         "Energy and carbon",
-        "Since the monitor began. Carbon only from peers that set their grid's intensity.",
+        "What peers reported since the monitor began. Carbon only from peers that set their grid's intensity.",
         (
             Query(f"max by (run) (sum without (source, method) (swarm_run_energy_joules_total{RUN})) / 3.6e6", "kWh"),
             Query(f"{most('run_carbon_grams_total')} / 1000", "kg CO2"),
         ),
+        kind="number",
+        decimals=2,
     ),
     Panel(
         "Reachable from outside",
@@ -47,14 +50,15 @@ WATCHING = (
     by_percentile("Ping", "From the monitor to the reachable peers.", "probe_rtt_seconds", "s"),
     by_percentile("Time to connect", "From the monitor to the reachable peers.", "probe_connect_seconds", "s"),
     Panel(
-        "Probes",
-        "Dial, identify, ping: median and slowest tenth.",
+        "Time of a probe",
+        "Seconds of one: dial, identify, ping.",
         (
             *(
                 Query(slowest("swarm_probe_duration_seconds", q), legend)
                 for q, legend in ((0.5, "median"), (0.9, "slowest tenth begins at"))
             ),
         ),
+        unit="s",
     ),
     Panel(
         "Age of the picture",
@@ -65,11 +69,19 @@ WATCHING = (
     ),
     Panel(
         "Looks at the swarm",
-        "Per second by outcome. Failed: docs/runbooks/directory-failing.md.",
+        "Per minute by outcome; about 20 where all is well. Failed: docs/runbooks/directory-failing.md.",
+        (Query(f"60 * sum by (outcome) (rate(swarm_monitor_refreshes_total{RUN}[{RATE}]))", "{{outcome}}"),),
+        stacked=True,
+        bounds=(0, None),
+    ),
+    Panel(
+        "Time of a look",
+        "To read all records, check and sum them up. Over three seconds the picture is older than it could be.",
         (
-            Query(f"sum by (outcome) (rate(swarm_monitor_refreshes_total{RUN}[{RATE}]))", "{{outcome}}"),
-            Query(slowest("swarm_monitor_refresh_duration_seconds", 0.9), "seconds, slowest tenth begins at"),
+            Query(slowest("swarm_monitor_refresh_duration_seconds", 0.5), "median"),
+            Query(slowest("swarm_monitor_refresh_duration_seconds", 0.9), "slowest tenth begins at"),
         ),
+        unit="s",
     ),
     Panel(
         "The monitor itself",

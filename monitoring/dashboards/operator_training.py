@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from monitoring.dashboards.asking import AMBER, GREEN, RED, RUN, by_percentile, most, of
+from monitoring.dashboards.asking import AMBER, GREEN, RED, RUN, by_percentile, most, of, or_none
 from monitoring.dashboards.panels import Panel, Query
 
 LEARNING = (
     by_percentile(
         "Loss",
-        "Training loss over the trainers. It falls; a wide gap between the percentiles is a peer that has diverged.",
+        "Training loss, nats per token. It falls; a wide gap between the percentiles is a peer that has diverged.",
         "run_loss",
     ),
     Panel(
         "Loss by language",
-        "Median over the trainers. A language that rises while the others fall is starved or its data is broken.",
+        "Median, nats per token. One that rises while the others fall is starved, or its data is broken.",
         (Query(most("run_language_loss", "language"), "{{language}}"),),
     ),
     Panel(
@@ -27,14 +27,16 @@ LEARNING = (
         (Query(most("run_validation_bpb", "language"), "{{language}}"),),
     ),
     Panel(
-        "Held-out text measured at",
+        "Step of the last held-out figures",
         "The step of the last measurement. It stands still where no peer whose turn it was has validation text.",
         (Query(most("run_validation_step"), "{{run}}"),),
+        unit="locale",
     ),
     Panel(
         "Tokens per second by language",
-        "Accepted from plausible reports.",
+        "What the trainers read, where their reports are plausible; over five minutes.",
         (Query(f"swarm:run_tokens:rate5m{RUN}", "{{language}}"),),
+        unit="suffix: tokens/s",
         stacked=True,
     ),
     Panel(
@@ -59,12 +61,13 @@ LEARNING = (
     ),
     Panel(
         "Speed",
-        "What the trainers report together, and what rounds accepted. A wide gap is work thrown away.",
+        "What the trainers report together, and what rounds accepted lately. A wide gap is work thrown away.",
         (
             Query(most("run_samples_per_second"), "reported"),
             Query(f"swarm:run_samples:rate5m{RUN}", "accepted"),
-            Query(f"{most('run_tokens_per_second')} / 1000", "thousand tokens"),
         ),
+        unit="suffix: samples/s",
+        bounds=(0, None),
     ),
 )
 
@@ -82,10 +85,10 @@ ROUNDS = (
     ),
     Panel(
         "Why rounds are missed",
-        "What each reason means and what to do: docs/runbooks/rounds-failing.md.",
+        "Per 5 minutes. What each reason means and what to do: docs/runbooks/rounds-failing.md.",
         (
             Query(
-                f"max by (run, reason) (increase(swarm_run_rounds_total{of(outcome='missed')}[5m])) > 0 or vector(0)",
+                or_none(f"max by (run, reason) (increase(swarm_run_rounds_total{of(outcome='missed')}[5m]))", "reason"),
                 "{{reason}}",
             ),
         ),
@@ -117,7 +120,7 @@ ROUNDS = (
     Panel(
         "Refused reports",
         "By reason, per second. docs/runbooks/rejected-input.md; implausible: docs/runbooks/claims-implausible.md.",
-        (Query(f"swarm:run_rejected:rate5m{RUN} > 0 or vector(0)", "{{reason}}"),),
+        (Query(or_none(f"swarm:run_rejected:rate5m{RUN}", "reason"), "{{reason}}"),),
         stacked=True,
     ),
 )

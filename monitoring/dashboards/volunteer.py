@@ -5,10 +5,8 @@ Everything comes from peers' own exporters, so it also serves who runs several p
 
 from __future__ import annotations
 
+from monitoring.dashboards.asking import AMBER, GREEN, RATE, RED, or_none
 from monitoring.dashboards.panels import Dashboard, Panel, Query, Row, Variable
-
-GREEN, AMBER, RED = "green", "orange", "red"
-RATE = "$__rate_interval"
 
 
 def own(**labels: str) -> str:
@@ -24,6 +22,7 @@ NOW = (
         "Step",
         "The swarm's step that this peer has reached, of the steps of the whole run.",
         (Query(f"max(swarm_step{OWN})", "reached"), Query(f"max(swarm_planned_steps{OWN})", "planned")),
+        unit="locale",
         kind="number",
         width=5,
         height=5,
@@ -76,29 +75,41 @@ LEARNING = (
         (Query(f"swarm_loss{OWN}", "{{instance}}"),),
     ),
     Panel(
-        "Samples per second",
+        "Speed",
         "How fast this peer trains. Half of what it was: something else uses the machine.",
         (Query(f"swarm_samples_per_second{OWN}", "{{instance}}"),),
+        unit="suffix: samples/s",
+        bounds=(0, None),
     ),
     Panel(
-        "Tokens by language",
+        "Tokens per second by language",
         "What this peer trained on. A language at zero while the others run is starved.",
         (Query(f"sum by (language) (rate(swarm_tokens_total{OWN}[{RATE}]))", "{{language}}"),),
+        unit="suffix: tokens/s",
         stacked=True,
     ),
     Panel(
         "Where a step's time goes",
-        "Seconds per second in each phase. Mostly wait or average: the link or the batch is too small for this swarm.",
-        (Query(f"sum by (phase) (rate(swarm_step_seconds_total{OWN}[{RATE}]))", "{{phase}}"),),
+        "Part of the time in each phase. Mostly wait or average: the link or the batch is too small for this swarm.",
+        (
+            Query(
+                f"sum by (phase) (rate(swarm_step_seconds_total{OWN}[{RATE}])) / on () group_left () "
+                f"sum(rate(swarm_step_seconds_total{OWN}[{RATE}]))",
+                "{{phase}}",
+            ),
+        ),
+        unit="percentunit",
+        bounds=(0, 1),
         stacked=True,
     ),
     Panel(
         "Given so far",
-        "Samples that committed rounds included: this is what the model owes to this peer.",
+        "Samples since the start. Those that committed rounds included are what the model owes to this peer.",
         (
             Query(f"sum(swarm_contributed_samples_total{OWN})", "contributed"),
             Query(f"sum(swarm_samples_total{OWN})", "computed"),
         ),
+        unit="locale",
     ),
     Panel(
         "Data coverage",
@@ -113,11 +124,11 @@ LEARNING = (
 ROUNDS = (
     Panel(
         "Rounds by outcome",
-        "Committed rounds move the model; missed ones carry their reason. What to do: docs/runbooks/rounds-failing.md.",
+        "Per 5 minutes. Committed ones move the model; missed ones say why: docs/runbooks/rounds-failing.md.",
         (
-            Query(f"sum by (outcome) (increase(swarm_rounds_total{OWN}[5m]))", "{{outcome}}"),
+            Query(f"sum(increase(swarm_rounds_total{own(outcome='committed')}[5m]))", "committed"),
             Query(
-                f"sum by (reason) (increase(swarm_rounds_total{own(outcome='missed')}[5m])) > 0 or vector(0)",
+                or_none(f"sum by (reason) (increase(swarm_rounds_total{own(outcome='missed')}[5m]))", "reason"),
                 "missed: {{reason}}",
             ),
         ),
@@ -160,8 +171,8 @@ ROUNDS = (
     ),
     Panel(
         "Rejected",
-        "What other peers sent and this one refused, by reason.",
-        (Query(f"sum by (reason) (increase(swarm_rejected_total{OWN}[5m])) > 0 or vector(0)", "{{reason}}"),),
+        "What other peers sent and this one refused, per 5 minutes and by reason: docs/runbooks/rejected-input.md.",
+        (Query(or_none(f"sum by (reason) (increase(swarm_rejected_total{OWN}[5m]))", "reason"), "{{reason}}"),),
         stacked=True,
     ),
 )
@@ -176,8 +187,9 @@ MACHINE = (
     ),
     Panel(
         "Processor",
-        "Processor seconds per second: 2 is two cores busy.",
+        "Of peer and daemon: 2 is two cores busy.",
         (Query(f"sum by (instance) (rate(swarm_cpu_seconds_total{OWN}[{RATE}]))", "{{instance}}"),),
+        unit="suffix: cores",
         bounds=(0, None),
     ),
     Panel(
@@ -206,6 +218,8 @@ MACHINE = (
             Query(f"sum(swarm_energy_joules_total{OWN}) / 3.6e6", "kWh"),
             Query(f"sum(swarm_carbon_grams_total{OWN}) / 1000", "kg CO2"),
         ),
+        kind="number",
+        decimals=2,
     ),
     Panel(
         "GPU",

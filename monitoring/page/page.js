@@ -4,12 +4,17 @@
 const SECONDS = 2;
 const SHOWN = 60;
 const at = (id) => document.getElementById(id);
+const STATES = { assembling: "getting ready", waiting: "waiting for others", alone: "training alone", lagging: "catching up" };
 let command = "";
 let names;
 try { names = new Intl.DisplayNames(["en"], { type: "language" }); } catch { names = null; }
 
 function languageName(code) {
   try { return (names && names.of(code)) || code; } catch { return code; }
+}
+
+function stateName(state) {
+  return Object.hasOwn(STATES, state) ? STATES[state] : state;
 }
 
 function write(id, text) {
@@ -26,7 +31,7 @@ function showSwarm(swarm) {
   document.title = `${swarm.run.name}: ${swarm.verdict.status}, step ${number(swarm.step, 0)}`;
   write("name", swarm.me ? `${swarm.me.name} in ${swarm.run.name}` : swarm.run.name);
   const size = swarm.run.parameters ? `${amount(swarm.run.parameters)} parameters` : "";
-  write("about", [swarm.run.description, size, swarm.me?.state && `this peer: ${swarm.me.state}`].filter(Boolean).join(" · "));
+  write("about", [swarm.run.description, size, swarm.me?.state && `this peer: ${stateName(swarm.me.state)}`].filter(Boolean).join(" · "));
   at("verdict").dataset.status = swarm.verdict.status;
   write("words", swarm.verdict.words);
   const percent = Math.min(100, (100 * swarm.step) / swarm.steps);
@@ -67,7 +72,7 @@ function showProblems(problems) {
 function showPeers(peers, me) {
   replace(at("peers"), peers.slice(0, SHOWN).map((peer) => {
     const row = element("li", undefined, me && peer.peer_id === me.peer_id ? "me" : "");
-    row.append(element("b", peer.name, "who"), element("span", peer.role === "trainer" ? peer.state : peer.role, "tag"));
+    row.append(element("b", peer.name, "who"), element("span", peer.role === "trainer" ? stateName(peer.state) : peer.role, "tag"));
     for (const problem of peer.problems.slice(0, 2)) row.append(element("span", problem.replaceAll("-", " "), "tag bad"));
     row.append(element("span", peer.role === "trainer" ? `${number(peer.total_samples, 0)} samples` : "", "number quiet"));
     return row;

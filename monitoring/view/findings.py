@@ -12,7 +12,7 @@ from monitoring.view.digests import differing_peers
 from monitoring.view.lineages import off_lineage
 from monitoring.view.robust import median
 from monitoring.view.starving import starved_languages
-from monitoring.view.swarm import COMPUTING, SwarmView
+from monitoring.view.swarm import COMPUTING, RESTING, SwarmView
 
 STALLED_SECONDS, STALLED_INTERVALS = 120.0, 8.0
 GRACE_SECONDS = 20.0  # peers apply a round at slightly different times
@@ -89,7 +89,7 @@ def _presence(view: SwarmView, now: float) -> Iterator[Finding]:
 
 def _progress(view: SwarmView, now: float) -> Iterator[Finding]:
     interval, age = view.interval(), now - view.step_time
-    trainers = [known for known in view.trainers() if known.record.state != "paused"]
+    trainers = [known for known in view.trainers() if known.record.state not in RESTING]
     limit = max(STALLED_SECONDS, STALLED_INTERVALS * (interval or 0.0))
     if trainers and age > limit:
         still = [known for known in trainers if now - known.moved > limit]

@@ -24,6 +24,7 @@ STALE_SECONDS = 60.0
 FALLEN_SECONDS = 60.0  # a lower step is the swarm's once it has stayed: peers that come back begin at an old one
 OUTCOMES = ("committed", *MISSED_REASONS)
 GOODBYE = ("leaving", "finished")
+RESTING = ("assembling", "waiting", "paused")  # trainers of which nobody expects a step
 COMPUTING = ("training", "averaging", "lagging", "alone")
 
 

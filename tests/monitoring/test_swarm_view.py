@@ -25,9 +25,11 @@ def test_a_healthy_swarm_has_no_problem() -> None:
 def test_who_gets_ready_or_is_paused_is_not_called_training() -> None:
     swarm = Pretend(peers=3)
     swarm.change = dict.fromkeys(range(3), lambda step, now: {"state": "assembling"})
-    swarm.run(3, moving=False)
+    swarm.change[2] = lambda step, now: {"state": "waiting"}
+    swarm.run(30, moving=False)
     assert document(swarm)["verdict"] == {"status": "starting", "words": "Getting ready: 3 peers here."}
     assert document(swarm)["training"] == 0
+    assert swarm.problems() == {}, "nobody expects a step of them"
     swarm.change = {1: lambda step, now: {"state": "paused"}}
     assert document(swarm.run(3))["verdict"]["words"] == "Healthy: 2 peers training, 1 not yet or paused."
 
