@@ -30,7 +30,7 @@ FIGURES = """new Promise((done) => {
 def first_paint(url: str) -> dict[str, float | None]:
     """Seconds; None where there is no browser, which is said."""
     try:
-        with tempfile.TemporaryDirectory() as folder, chromium(Path(folder)) as browser:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, chromium(Path(folder)) as browser:
             (paint, figures), *warm = [seen(browser, url) for _ in range(1 + AGAIN)]
     except NoBrowserError as error:
         print(f"FIRST PAINT WAS NOT MEASURED: {error}")

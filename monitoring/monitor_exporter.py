@@ -20,7 +20,6 @@ from monitoring.view.digests import differing_peers
 from monitoring.view.findings import Finding
 from monitoring.view.lineages import lineages
 from monitoring.view.robust import percentile
-from monitoring.view.starving import starved_languages
 from monitoring.view.swarm import SwarmView
 from swarm import __version__
 
@@ -76,7 +75,7 @@ class MonitorExporter:
         self._peers(view, now)
         self._progress(view, now)
         self._percentile_rows(view, now)
-        self._languages(view, now)
+        self._languages(view)
         self._problems(found)
         self._self(view, now)
 
@@ -159,8 +158,8 @@ class MonitorExporter:
         for percent in PERCENTILES:
             self.series.put(name, percentile(values, float(percent)), percentile=percent)
 
-    def _languages(self, view: SwarmView, now: float) -> None:
-        losses, starved = view.language_losses(), starved_languages(view, now)
+    def _languages(self, view: SwarmView) -> None:
+        losses, starved = view.language_losses(), view.starved
         measured = view.validations[-1] if view.validations else None
         self.series.put("swarm_run_validation_step", measured.step if measured else None)
         epochs = view.facts.epochs(view.step, len(view.trainers()))

@@ -36,22 +36,25 @@ function showSwarm(swarm) {
   write("words", swarm.verdict.words);
   const percent = Math.min(100, (100 * swarm.step) / swarm.steps);
   write("step", `Step ${number(swarm.step, 0)} of ${number(swarm.steps, 0)}`);
-  write("left", swarm.finished ? "finished" : swarm.seconds_to_end === null ? "" : `about ${duration(swarm.seconds_to_end)} to go`);
+  write("left", [`${percent < 10 ? percent.toFixed(1) : percent.toFixed(0)} %`, swarm.finished ? "finished" : swarm.seconds_to_end === null ? "" : `about ${duration(swarm.seconds_to_end)} to go`].filter(Boolean).join(" · "));
   at("fill").style.width = `${percent}%`;
   at("bar").setAttribute("aria-valuenow", percent.toFixed(0));
   write("trainers", number(swarm.training, 0));
   write("speed", number(swarm.samples_per_second, 1));
   write("loss", swarm.loss.p50 === null ? "–" : swarm.loss.p50.toFixed(3));
   write("interval", duration(swarm.step_interval_seconds));
-  write("age", swarm.step_age_seconds === null ? "–" : `${duration(swarm.step_age_seconds)} ago`);
+  write("age", swarm.step_age_seconds === null ? "–" : ago(swarm.step_age_seconds));
   const wide = at("curve").clientWidth || 600;
   curve(at("curve"), swarm.curve, wide, 130, true);
   const others = Object.entries(swarm.peers).filter(([role, count]) => count && role !== "trainer");
   write("others", others.length ? `Also here: ${others.map(([role, count]) => `${count} ${role}${count > 1 ? "s" : ""}`).join(", ")}.` : "");
   command = swarm.run.link ? `bloomswarm join '${swarm.run.link}'` : "";
-  at("join").hidden = !command;
+  at("join").hidden = at("to-join").hidden = !command;
+  write("to-join", swarm.me ? "Invite others" : "Take part");
+  write("join-title", swarm.me ? "Invite others" : "Take part");
+  write("how", `An ordinary computer and a home connection are enough. ${swarm.me ? "They install" : "Install"} Bloomswarm, then run:`);
   write("command", command);
-  write("updated", swarm.age_seconds === null ? "not seen yet" : `seen ${duration(swarm.age_seconds)} ago`);
+  write("updated", swarm.age_seconds === null ? "not seen yet" : `seen ${ago(swarm.age_seconds)}`);
   showProblems(swarm.problems);
 }
 
@@ -74,7 +77,9 @@ function showPeers(peers, me) {
     const row = element("li", undefined, me && peer.peer_id === me.peer_id ? "me" : "");
     row.append(element("b", peer.name, "who"), element("span", peer.role === "trainer" ? stateName(peer.state) : peer.role, "tag"));
     for (const problem of peer.problems.slice(0, 2)) row.append(element("span", problem.replaceAll("-", " "), "tag bad"));
-    row.append(element("span", peer.role === "trainer" ? `${number(peer.total_samples, 0)} samples` : "", "number quiet"));
+    const given = element("span", peer.role === "trainer" ? number(peer.total_samples, 0) : "", "number quiet");
+    if (peer.role === "trainer") given.append(element("span", " samples", "unit"));
+    row.append(given);
     return row;
   }));
   if (peers.length > SHOWN) at("peers").append(element("li", `and ${number(peers.length - SHOWN, 0)} more`, "quiet"));
@@ -97,7 +102,7 @@ function showLanguages(languages) {
 function showRounds(rounds, now) {
   replace(at("rounds"), rounds.slice(0, 12).map((round) => {
     const row = element("tr");
-    const cells = [number(round.step, 0), duration(Math.max(0, now - round.time)), duration(round.seconds),
+    const cells = [number(round.step, 0), ago(Math.max(0, now - round.time)), duration(round.seconds),
       round.loss === null ? "–" : round.loss.toFixed(3), number(round.peers, 0), number(round.missed, 0)];
     row.append(...cells.map((cell) => element("td", cell)));
     return row;

@@ -11,7 +11,6 @@ from monitoring.view.acquaintance import Acquaintance
 from monitoring.view.digests import differing_peers
 from monitoring.view.lineages import off_lineage
 from monitoring.view.robust import median
-from monitoring.view.starving import starved_languages
 from monitoring.view.swarm import COMPUTING, RESTING, SwarmView
 
 STALLED_SECONDS, STALLED_INTERVALS = 120.0, 8.0
@@ -120,7 +119,7 @@ def _slow(view: SwarmView, trainers: list[Acquaintance]) -> Iterator[Finding]:
 
 
 def _starved(view: SwarmView, now: float, trainers: list[Acquaintance]) -> Iterator[Finding]:
-    starved = starved_languages(view, now)
+    starved = view.starved
     if starved:
         began = now - max(starved.values()) / 2  # it is found when three quarters of the window are without
         without = [known for known in trainers if any(known.read.get(code, 0.0) < began for code in starved)]

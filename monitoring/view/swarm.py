@@ -14,6 +14,7 @@ from monitoring.view.digests import differing
 from monitoring.view.facts import RunFacts
 from monitoring.view.held_out import Measurement, newest, remember
 from monitoring.view.robust import cap_of, capped_sum, median
+from monitoring.view.starving import starved_languages
 from swarm.records import ProgressRecord
 
 POINTS = 400  # of a curve; older ones are thinned, so that a long run keeps its shape
@@ -60,6 +61,7 @@ class SwarmView:
         self.gone: deque[tuple[float, str]] = deque(maxlen=1000)  # (time, peer) lost without a word
         self.recent: deque[tuple[float, Counter[tuple[str, ...]]]] = deque(maxlen=400)
         self.lineages: set[str] = set()
+        self.starved: dict[str, float] = {}  # language -> seconds in which it lacked
         self.stranger_rejections: Counter[str] = Counter()
         self.unread: set[str] = set()  # peers whose record could not be read at the last look
         self.directory_failed_since: float | None = None
@@ -90,6 +92,7 @@ class SwarmView:
         for known in differing(self.trainers()):
             known.differed = now
         self.recent.append((now, self.counts - before))
+        self.starved = starved_languages(self, now)
 
     def unanswered(self, now: float) -> None:
         """No door answered. Where nobody was left before, that is how it still looks, and the picture is not old."""

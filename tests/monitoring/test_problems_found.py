@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -106,6 +107,26 @@ def test_a_language_that_nobody_reads_any_more() -> None:
     swarm.change[4] = lambda step, now: {"tokens_by_language": {code: step * each for code, each in little.items()}}
     accused = swarm.run(70).problems()["language-starved"]
     assert set(accused) == {peer for index, peer in enumerate(swarm.ids) if index != 4}, "one of them reads a little"
+
+
+def test_a_starved_language_is_fed_again_when_it_gets_half_of_its_share_and_does_not_flicker_before() -> None:
+    fed = dict.fromkeys(PLANNED, 9000)
+    read = dict(fed)
+    swarm = Pretend().run(20)
+
+    def eat(languages: dict[str, int]) -> None:
+        for code, tokens in languages.items():
+            read[code] = read.get(code, 0) + tokens
+        told = dict(read)
+        swarm.change = dict.fromkeys(range(swarm.peers), lambda step, now: {"tokens_by_language": told})
+
+    said = []
+    for sw in [0] * 70 + [1900] * 20 + [9000] * 20:  # 40 % of its share, and then more than all of it
+        eat(fed | {"sw": sw})
+        said.append("language-starved" in swarm.run(1).problems())
+    assert said[69:90] == [True] * 21, "not before it gets half"
+    assert not said[-1]
+    assert sum(a != b for a, b in itertools.pairwise(said)) == 2, "said once and taken back once"
 
 
 def test_a_language_that_is_seldom_read_by_chance_is_not_starved() -> None:
