@@ -23,15 +23,25 @@ if TYPE_CHECKING:
 STEP_SIZE = 1e-3
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """So many samples."""
+
+    slots: range
+
+    def part(self, start: int, stop: int) -> Drawn:
+        return Drawn(self.slots[start:stop])
+
+
 @dataclass
 class Samples:
     """`Batches` without text."""
 
-    def begin(self, step: int, roster: tuple[str, ...]) -> None:
+    def begin(self, step: int, roster: tuple[str, ...], read: int = 0) -> None:
         """Any sample is as good as any other."""
 
-    def next(self, samples: int) -> int:
-        return samples
+    def next(self, samples: int) -> Drawn:
+        return Drawn(range(samples))
 
 
 @dataclass
@@ -58,8 +68,9 @@ class Replayed:
         self.moved = np.random.default_rng(self.seed).standard_normal(self.layout.size, dtype=np.float32)
         self.moved *= np.float32(STEP_SIZE)
 
-    def add(self, samples: int) -> float:
-        """Take the time of so many samples."""
+    def add(self, drawn: Drawn) -> float:
+        """Take the time of these samples."""
+        samples = len(drawn.slots)
         began, seconds = time.monotonic(), samples * self.sample_seconds
         self.pause.wait(max(0.0, seconds - self.debt))
         self.debt = max(0.0, min(seconds, self.debt + time.monotonic() - began - seconds))

@@ -47,6 +47,7 @@ class Variant:
     overlap: inner steps that each peer takes while a round is under way. late: in mode "gradient" a contribution is
     computed while the round before is under way, so it belongs to the parameters of the step before.
     newcomers: peers that have just joined, in every round: their inner moments are empty.
+    share: samples of a peer in a step.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Variant:
     late: bool = False
     newcomers: int = 0
     peers: int = PEERS
+    share: int = SHARE
 
     @property
     def length(self) -> int:
@@ -136,21 +138,21 @@ def swarm_result(training: Training, variant: Variant) -> Result:
     swarm = Swarm(training, variant)
     sent = [swarm.round() for _ in range(training.steps // variant.length)]
     swarm.check_replicas()
-    tokens = len(sent) * variant.length * SHARE * swarm.manifest.model.sequence_length
+    tokens = len(sent) * variant.length * variant.share * swarm.manifest.model.sequence_length
     return Result(*training.text.loss(swarm.settled_model()), sum(sent) / tokens, time.perf_counter() - begin)
 
 
 def bytes_per_token(training: Training, variant: Variant) -> float:
     """What a peer sends for each token that it reads: one real round, counted."""
     swarm = Swarm(training, variant)
-    return swarm.round() / (variant.length * SHARE * swarm.manifest.model.sequence_length)
+    return swarm.round() / (variant.length * variant.share * swarm.manifest.model.sequence_length)
 
 
 def _manifest(training: Training, variant: Variant) -> Manifest:
     value = training.text.manifest.model_dump(mode="json")
     value["averaging"]["codec"] = variant.codec
     if variant.inner_steps:
-        local = {"inner_steps": variant.inner_steps, "inner_batch": SHARE, "overlap": False}
+        local = {"inner_steps": variant.inner_steps, "inner_batch": variant.share, "overlap": False}
         local["outer"] = value["training"]["local"]["outer"] | dict(variant.outer)
         value["training"] |= {"mode": "local", "steps": training.total // variant.inner_steps, "local": local}
         value["optimizer"]["learning_rate"] *= variant.rate
@@ -168,7 +170,7 @@ class Swarm:
         self.network = SimulatedSwarm(self.manifest.averaging, Layout.of(self.manifest.model).size)
         self.network.resume(step, self.peers)
         self.states = {name: self._state(step, vectors) for name in self.peers}
-        self.averagers = {name: self.network.join(name, SHARE * variant.length) for name in self.peers}
+        self.averagers = {name: self.network.join(name, variant.share * variant.length) for name in self.peers}
         self.works = {name: self._work(name) for name in self.peers}
         self._ready: dict[str, Contribution] = {}  # computed while the round before was under way
 
@@ -181,9 +183,9 @@ class Swarm:
 
     def _work(self, name: str) -> GradientWork | LocalWork:
         state = self.states[name]
-        batches = self.text.batches(name, SHARE * len(self.peers) * self.variant.length)
+        batches = self.text.batches(name, self.variant.share * len(self.peers) * self.variant.length)
         model = model_from_vector(self.manifest.model, state.parameters)
-        sums, size = GradientAccumulator(model, state.layout), MicroBatch(SHARE, print)
+        sums, size = GradientAccumulator(model, state.layout), MicroBatch(self.variant.share, print)
         if not self.variant.inner_steps:
             return GradientWork(state, sums, batches, size, lambda samples: None)
         inner = InnerOptimizer(model, state.layout, self.manifest.optimizer)

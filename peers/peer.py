@@ -196,6 +196,7 @@ class Peer:
             self.signed,
             self.tokenizer,
             self.settings,
+            version_at=self.versions.at,
             peer_id=self.network.peer_id,
             told=self.reporter.validated,
             say=self.say,

@@ -159,5 +159,5 @@ def disk_needed(manifest: Manifest) -> int:
     from swarm.state_file import file_size
 
     tokens = sum(held.tokens for held in manifest.data.stock.values())
-    given = KEPT_CHECKPOINTS * sizing(manifest).bytes_per_exchange if manifest.training.mode == "gradient" else 0
+    given = KEPT_CHECKPOINTS * sizing(manifest).bytes_per_exchange
     return (KEPT_CHECKPOINTS + 1) * file_size(manifest) + given + TOKEN_BYTES * tokens

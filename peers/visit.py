@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,20 @@ if TYPE_CHECKING:
 
 MOST_WAYS = 3
 ASKED = 8  # peers tried until so many have answered
+LOOKS, LOOK_SECONDS = 4, 0.5  # at the directory, which may need a moment
 DIALLERS = 2  # that agree are enough to know whether we can be dialled
+
+
+def heard(network: Network) -> dict[str, ProgressRecord]:
+    """What the run's peers say; the directory may need a moment."""
+    from peers.telling.progress import read_progress
+
+    for _ in range(LOOKS):
+        records = read_progress(network)
+        if records:
+            return records
+        time.sleep(LOOK_SECONDS)
+    return {}
 
 
 def others(network: Network, link: Link, records: Mapping[str, ProgressRecord]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peers.folders import home
 from peers.run_folder import RunFolder
@@ -19,7 +19,7 @@ from peers.training.work import GradientWork
 from swarm.averaging.averager import Averager
 from swarm.checkpoint import Checkpoint, load, saved
 from swarm.data.batches import Batches
-from swarm.data.held_out import held_out
+from swarm.data.held_out import HeldOut, held_out
 from swarm.data.plan import Plan
 from swarm.data.private import PrivateBatches, private_batches
 from swarm.data.stock import check_stock
@@ -37,7 +37,7 @@ from swarm.portable import LOCAL_KINDS
 from swarm.records import ProgressRecord
 from swarm.schema import RunConfig
 from swarm.settings import Settings
-from swarm.sizing import activation_bytes, show_bytes
+from swarm.sizing import activation_bytes, parameters, show_bytes
 from swarm.state import SharedState
 from swarm.tokenizer import load as load_tokenizer
 
@@ -160,26 +160,29 @@ def evaluator(
     tokenizer: bytes,
     settings: Settings,
     *,
+    version_at: Callable[[int], Manifest],
     peer_id: str,
     told: Callable[[Validation], None],
     say: Say,
     resting: Callable[[], object],
 ) -> Evaluator:
-    """Who measures held-out text when it is this peer's turn. Validation text that cannot be read is told, and none."""
-    manifest, loaded, text = signed.manifest, load_tokenizer(tokenizer), None
-    if manifest.training.validate_every and not settings.private:  # its --data is no text of the run's
-        try:
-            text = held_out(
-                manifest.data,
-                settings.data,
-                loaded,
-                sequence_length=manifest.model.sequence_length,
-                sequences=manifest.training.validation_sequences,
-            )
-        except DataError as error:
-            say(f"Held-out text is not measured by this peer: {error}")
+    """Who measures held-out text when it is this peer's turn. version_at: which version of the run counts at a step."""
+    loaded = load_tokenizer(tokenizer)
+
+    def opened(version: Manifest) -> HeldOut | None:
+        if settings.private:  # its --data is no text of the run's
+            return None
+        return held_out(
+            version.data,
+            settings.data,
+            loaded,
+            sequence_length=version.model.sequence_length,
+            sequences=version.training.validation_sequences,
+        )
+
     device = choose_device(settings.device, lambda words: None)
-    return Evaluator(signed, loaded, text, peer_id=peer_id, device=device, told=told, say=say, resting=resting)
+    parts: dict[str, Any] = {"peer_id": peer_id, "device": device, "told": told, "say": say, "resting": resting}
+    return Evaluator(signed, loaded, opened, version_at=version_at, **parts)
 
 
 def inner_optimizer(manifest: Manifest, sums: GradientAccumulator, settings: Settings, say: Say) -> InnerOptimizer:
@@ -213,11 +216,20 @@ def micro_batch(
     wanted = devices * max(1, MICRO_BATCH_TOKENS[kind] // manifest.model.sequence_length)
     most = training.local.inner_batch if training.mode == "local" else training.global_batch
     sample = activation_bytes(manifest.model, checkpointing=settings.gradient_checkpointing)
-    room = int(MEMORY_SHARE * (device_free(device) if free is None else free))
+    left = (device_free(device) if free is None else free) - moments_bytes(manifest, settings)
+    room = max(0, int(MEMORY_SHARE * left))
     fits = devices * max(1, room // sample)
     if fits < min(wanted, most):
         say(f"{show_bytes(room)} of memory for activations: computing {fits} samples at a time.")
     return MicroBatch(min(fits, wanted, most), say)
+
+
+def moments_bytes(manifest: RunConfig, settings: Settings) -> int:
+    """What the inner optimizer of mode "local" will take on the device at its first step."""
+    if manifest.training.mode != "local":
+        return 0
+    each = ADAMW_BYTES if settings.inner_optimizer == "adamw" else ADAMW_8BIT_BYTES
+    return each * parameters(manifest.model)
 
 
 def averager(
@@ -250,7 +262,7 @@ def averager(
         start = Start(position, folder / "log", checkpoint.path)
     if endorsed is not None and endorsed.step > state.step:
         start = Start(endorsed.at(), folder / "log", root=bytes.fromhex(endorsed.root))
-    if manifest.training.mode == "gradient" and not settings.private:  # else nobody could compute it again
+    if not settings.private:  # else nobody could compute it again
         start = replace(
             start, keeper=Keeper(folder / SENT, manifest.training.checkpoint_every, settings.keep_checkpoints)
         )

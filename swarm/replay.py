@@ -1,8 +1,9 @@
 """Replay: is a contribution what the plan and the committed state say it must be?
 
 A peer's gradient follows from public things: the parameters of its step, the roster of the round before, and how many
-samples it says it gave. Gradients are not reproducible to the bit across machines, and what was sent carries the error
-feedback of the round before; so they are compared by relative error and cosine, and not by digest.
+samples it says it gave. So does what it gives in mode "local", but for its own moments (`peers/training/rerun.py`).
+Neither is reproducible to the bit across machines, and what was sent carries the error feedback of the round before; so
+they are compared by relative error and cosine, and not by digest.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from swarm.errors import CheckpointError, ConfigError, RunFailedError
 from swarm.identity import verify
 
 TOLERANCE = 0.1  # relative error; 8 bits and what error feedback carries are 0.01 to 0.02, bfloat16 products 0.02
+LEAST_COSINE, MOST_SCALE = 0.5, 2.0  # where the peer's moments are not known: direction and length only
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,36 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """relative_error: of what was sent, against what was computed here. same: within the tolerance."""
+    """relative_error: of what was sent, against what was computed here. scale: its length over that of ours.
+
+    tolerance: of the relative error; None where moments were not known, and direction and length decide. rounds,
+    inner_steps: computed for it, in mode "local".
+    """
 
     peer: str
     step: int
     samples: int
     relative_error: float
     cosine: float
-    tolerance: float
+    scale: float
+    tolerance: float | None
+    rounds: int = 1
+    inner_steps: int = 0
 
     @property
     def same(self) -> bool:
-        return self.relative_error <= self.tolerance
+        if self.tolerance is not None:
+            return self.relative_error <= self.tolerance
+        return self.cosine >= LEAST_COSINE and 1 / MOST_SCALE <= self.scale <= MOST_SCALE
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"same": self.same}
+
+    def allowed(self) -> str:
+        """In words."""
+        if self.tolerance is not None:
+            return f"at most {self.tolerance} is allowed"
+        return f"a cosine of {LEAST_COSINE} and a length within {MOST_SCALE:g} times are asked for"
 
 
 def read_log(path: Path) -> list[Commit]:
@@ -79,7 +96,7 @@ def claim_of(commits: Sequence[Commit], peer: str, step: int, staleness: int) ->
     ready = outcome.readys[index]
     _require_signed(ready)
     start = step - staleness  # the round that made its parameters is number `start`
-    if (start > 0 and start not in held) or (staleness and start + 1 not in held):
+    if staleness > 1 or start < 0 or (start > 0 and start not in held) or (staleness and start + 1 not in held):
         raise ConfigError(f"the log here does not hold the round before step {start}; name a later step")
     base = held[start + 1].outcome.base
     roster = held[start].outcome.roster if start > 0 else ()
@@ -101,7 +118,7 @@ def require_sent(claim: Claim, sent: Sent) -> None:
         )
 
 
-def compare(claim: Claim, sent: Sent, vector: np.ndarray, terms: Terms, tolerance: float = TOLERANCE) -> Verdict:
+def compare(claim: Claim, sent: Sent, vector: np.ndarray, terms: Terms, tolerance: float | None = TOLERANCE) -> Verdict:
     """vector: (size,) float32, computed here. CheckpointError where a frame cannot be decoded."""
     squares = error = product = decoded = 0.0
     for values, own in zip(_decoded(sent.frames, terms), (vector[place] for place in terms.spans), strict=True):
@@ -118,6 +135,7 @@ def compare(claim: Claim, sent: Sent, vector: np.ndarray, terms: Terms, toleranc
         samples=claim.samples,
         relative_error=min(relative, 1e9),
         cosine=product / both if both else float(not squares and not decoded),
+        scale=min(math.sqrt(decoded / squares), 1e9) if squares else 1e9 * bool(decoded),
         tolerance=tolerance,
     )
 

@@ -74,10 +74,9 @@ def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
     import numpy as np
 
     from peers.training.device import choose_device
-    from peers.wiring import micro_batch
+    from peers.wiring import inner_optimizer, micro_batch
     from swarm.model.bloom import model_from_vector
     from swarm.model.gradient import GradientAccumulator
-    from swarm.model.inner import InnerOptimizer
     from swarm.model.layout import Layout
     from swarm.model.precision import best_precision
 
@@ -89,13 +88,13 @@ def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
     precision = best_precision(device) if settings.precision == "auto" else settings.precision
     model = model_from_vector(spec, np.zeros(layout.size, np.float32), device)
     sums = GradientAccumulator(model, layout, precision=precision)
-    size = micro_batch(manifest, settings, quiet).size
+    size = micro_batch(manifest, settings, quiet, device=device).size
     ids = np.random.default_rng(0).integers(0, spec.vocab_size, (size, spec.sequence_length))
     batch = SimpleNamespace(input_ids=ids, labels=ids, refs=[SimpleNamespace(language="en")] * size)
     sums.add(batch)
     seconds = statistics.median(_seconds(partial(sums.add, batch)) for _ in range(TRIES)) / size
     if manifest.training.mode == "local":
-        inner = InnerOptimizer(model, layout, manifest.optimizer)
+        inner = inner_optimizer(manifest, sums, settings, quiet)
         step = partial(inner.step, 1.0 / size, 1e-9)
         step()
         seconds += statistics.median(_seconds(step) for _ in range(TRIES)) / manifest.training.local.inner_batch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
     from peers.checks.finding import Check, Finding
     from swarm.link import Link
     from swarm.network.host import Network
-    from swarm.records import ProgressRecord
     from swarm.settings import Settings
 
-LOOKS, LOOK_SECONDS = 4, 0.5  # at the directory, which may need a moment
 SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 Say = Callable[[str], None]
 
@@ -111,7 +108,7 @@ def inside(network: Network, link: Link, settings: Settings, folder: Path, say: 
     from peers.checks.pace import Pace, apply_seconds
     from peers.checks.run import Clock, Line, Reachable, Seeds, Terms
     from peers.prospects import disk_needed, memory_needed, prospects
-    from peers.visit import others, ways_to
+    from peers.visit import heard, others, ways_to
 
     say("Dialling the seeds ...")
     seeds = Seeds(network, link).look()
@@ -136,18 +133,6 @@ def inside(network: Network, link: Link, settings: Settings, folder: Path, say: 
     if memory.verdict != "fail":
         say("Computing one micro-batch of the run's model ...")
         yield Pace(manifest, settings, plan.others_per_second).look()
-
-
-def heard(network: Network) -> dict[str, ProgressRecord]:
-    """What the run's peers say; the directory may need a moment."""
-    from peers.telling.progress import read_progress
-
-    for _ in range(LOOKS):
-        records = read_progress(network)
-        if records:
-            return records
-        time.sleep(LOOK_SECONDS)
-    return {}
 
 
 def show(finding: Finding) -> str:

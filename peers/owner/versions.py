@@ -19,7 +19,7 @@ from swarm.errors import SwarmError
 from swarm.update.rule import ScheduledRule, rule_of
 
 if TYPE_CHECKING:
-    from swarm.amendment import Amendment
+    from swarm.amendment import Amendment, Chain
     from swarm.manifest import Manifest
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
@@ -66,9 +66,7 @@ class Versions:
         """Before a round is applied: the state's rule is that of all known versions, each from its step on."""
         if self.scheduled != self.known:
             self.scheduled = self.known
-            later = [(each.at_step, each.manifest) for each in self.amendments.chain]
-            decayed = state.layout.decayed
-            state.rule = ScheduledRule([(step, rule_of(m, decayed)) for step, m in [(0, self.first), *later]])
+            state.rule = scheduled_rule(self.first, self.amendments.chain, state.layout.decayed)
 
     def new_at(self, step: int) -> Manifest | None:
         """The version that counts now, where it is another one than at the last call."""
@@ -96,3 +94,9 @@ class Versions:
             self.reader.prepare(amendment.number)
         except SwarmError as error:
             self.say(f"Without its text this peer ends at step {amendment.at_step:,}: {error}")
+
+
+def scheduled_rule(first: Manifest, chain: Chain, decayed: tuple[slice, ...]) -> ScheduledRule:
+    """The rule of all these versions, each from its step on."""
+    later = [(each.at_step, each.manifest) for each in chain]
+    return ScheduledRule([(step, rule_of(version, decayed)) for step, version in [(0, first), *later]])

@@ -8,7 +8,8 @@ from peers.state.catch_up import CatchUp, RoundCatchUp
 from peers.state.certified import StateFetcher
 from peers.state.checkpoint_donor import CheckpointDonor
 from peers.state.donor import Donor
-from peers.wiring import initial_state
+from peers.state.evidence import EvidenceDonor
+from peers.wiring import SENT, initial_state
 
 if TYPE_CHECKING:
     from peers.peer import Peer
@@ -22,6 +23,7 @@ def catching_up(peer: Peer) -> CatchUp | RoundCatchUp:
         Donor(peer.network, peer.snapshot, lambda: peer.state.step)
         return CatchUp(peer.network, peer.manifest, peer.state, peer.lock, peer.reporter)
     CheckpointDonor(peer.network, peer.manifest, peer.checkpoints)
+    EvidenceDonor(peer.network, peer.averager, peer.folder / SENT)
     fetcher = StateFetcher(
         peer.network,
         peer.manifest,

@@ -24,8 +24,9 @@ from swarm.network.streams import PeerError
 from swarm.span_file import SpanFile, span_of, spans_with
 
 if TYPE_CHECKING:
-    from swarm.averaging.live.averager import RoundAverager
     from swarm.averaging.live.positions import CertifiedState
+    from swarm.averaging.live.terms import Terms
+    from swarm.averaging.round.certificate import Position
     from swarm.manifest import Manifest
     from swarm.network.host import Network
     from swarm.state import SharedState
@@ -45,6 +46,17 @@ class Watch(Protocol):
     def gave_up(self, donor: str, reason: str, detail: str) -> None: ...
 
 
+class Certain(Protocol):
+    """Knows the log, and so which states are the run's."""
+
+    @property
+    def terms(self) -> Terms: ...
+
+    def wanted(self) -> list[CertifiedState]: ...
+
+    def position(self) -> Position: ...
+
+
 @dataclass(frozen=True)
 class Table:
     """What a state consists of: checked against a root that is believed."""
@@ -62,7 +74,7 @@ class StateFetcher:
         self,
         network: Network,
         manifest: Manifest,
-        averager: RoundAverager,
+        averager: Certain,
         folder: Path,
         *,
         watch: Watch,

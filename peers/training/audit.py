@@ -1,28 +1,24 @@
-"""The parts of a replay: claim from the log, what was kept, state from a checkpoint, the gradient computed anew."""
+"""The parts of a replay: claim from the log, what was kept, the state it was made from, and the same computed anew."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from peers.owner.amendments import Amendments
-from peers.run_folder import RunFolder
-from peers.wiring import SENT, accumulator, initial_state, micro_batch, training_data
+from peers.training.course import Course
+from peers.training.rerun import MOST_ROUNDS, rerun
+from peers.wiring import SENT, accumulator, micro_batch, training_data
 from swarm.amendment import version_at
 from swarm.averaging.live.kept import Sent, kept, read_sent
-from swarm.averaging.live.positions import position_from_bytes
-from swarm.averaging.live.terms import terms_of
-from swarm.averaging.round.certificate import genesis
-from swarm.checkpoint import load, saved
-from swarm.errors import CheckpointError, ConfigError, IncompatibleError
+from swarm.errors import ConfigError, IncompatibleError
 from swarm.identity import Identity
 from swarm.model.memory import MemoryShortError
-from swarm.replay import TOLERANCE, Claim, Verdict, claim_of, compare, read_log, require_sent
+from swarm.replay import TOLERANCE, Claim, Verdict, claim_of, compare, require_sent
 from swarm.settings import Settings
-from swarm.state import SharedState
 
 
 class Audit:
@@ -30,26 +26,25 @@ class Audit:
 
     def __init__(self, run: Path, sent: Path, settings: Settings, say: Callable[[str], None]) -> None:
         self.folder, self.sent, self.settings, self.say = run, sent, settings, say
-        self.signed, self.tokenizer = RunFolder(run).manifest(), RunFolder(run).tokenizer()
-        self.manifest = self.signed.manifest
+        self.course = Course(run)
+        self.manifest, self.commits = self.course.manifest, self.course.commits
         if self.manifest.averaging.algorithm != "round":
             raise IncompatibleError("only runs whose rounds are certified can be replayed: others keep no log")
-        if self.manifest.training.mode != "gradient":
-            raise IncompatibleError(
-                "this run trains in mode local: what a peer gives also depends on its own optimizer, which nobody else "
-                "has; only runs of mode gradient can be replayed"
-            )
-        self.amendments = Amendments(run, self.manifest)
-        self.commits = read_log(run / "log" / "log")
 
-    def verdict(self, peer: str | None, step: int | None, tolerance: float | None) -> Verdict:
-        """SwarmErrors as the parts raise them."""
+    def verdict(
+        self, peer: str | None, step: int | None, tolerance: float | None, *, rounds: int = MOST_ROUNDS
+    ) -> Verdict:
+        """SwarmErrors as the parts raise them. rounds: at most so many are computed again, in mode "local"."""
         gift = self._gift(step)
         claim = claim_of(self.commits, self._who(peer, gift.step), gift.step, gift.staleness)
         require_sent(claim, gift)
-        state = self._state(gift.step - gift.staleness, claim.base)
-        vector = self._gradient(claim, state)
-        return compare(claim, gift, vector, terms_of(self.manifest, state.layout.size), tolerance or TOLERANCE)
+        if self.manifest.training.mode == "gradient":
+            vector = self._gradient(claim, gift.step - gift.staleness)
+            return compare(claim, gift, vector, self.course.terms, tolerance or TOLERANCE)
+        again = rerun(self.course, claim.peer, gift.diary, gift.step, self.settings, self.say, most=rounds)
+        allowed = tolerance or (TOLERANCE if again.exact else None)
+        verdict = compare(claim, gift, again.vector, self.course.terms, allowed)
+        return replace(verdict, rounds=again.rounds, inner_steps=again.steps)
 
     def _gift(self, step: int | None) -> Sent:
         found = dict(kept(self.sent / SENT))
@@ -77,36 +72,16 @@ class Audit:
             raise ConfigError(f"--peer {name[:80]!r} names {len(found)} peers of the round of step {step} ({there})")
         return found[0]
 
-    def _state(self, step: int, base: bytes) -> SharedState:
-        """The shared state of `step`, which is the one at `base` of the log."""
-        if step == 0:
-            state, head = initial_state(self.folder, self.manifest), genesis(bytes.fromhex(self.manifest.digest)).head
-        else:
-            found = {path.name: path for path in saved(self.folder / "checkpoints")}
-            path = found.get(f"step-{step:08d}")
-            if path is None:
-                there = ", ".join(sorted(found)) or "none"
-                raise CheckpointError(
-                    f"{self.folder} has no checkpoint of step {step} (it has: {there}); name another step"
-                )
-            checkpoint = load(path, self.manifest.digest)
-            state = checkpoint.state
-            head = position_from_bytes(bytes.fromhex(str(checkpoint.extra.get("position", "")))).head
-        if head != base:
-            raise CheckpointError(
-                f"the state of step {step} here is of another lineage than the log; name another step"
-            )
-        return state
-
-    def _gradient(self, claim: Claim, state: SharedState) -> np.ndarray:
-        """The mean gradient over the claimed samples, at these parameters."""
-        version = version_at(self.manifest, self.amendments.chain, claim.step)
-        batches = training_data(version, self.tokenizer, self.settings, claim.peer, self.say)
+    def _gradient(self, claim: Claim, step: int) -> np.ndarray:
+        """The mean gradient over the claimed samples, at the parameters of `step`."""
+        state = self.course.state(step)
+        version = version_at(self.manifest, self.course.chain, claim.step)
+        batches = training_data(version, self.course.tokenizer, self.settings, claim.peer, self.say)
         sums = accumulator(self.manifest, state, self.settings, self.say)
         size = micro_batch(self.manifest, self.settings, self.say, device=sums.device, devices=sums.devices)
         for attempt in count(1):
             sums.reset()
-            batches.begin(claim.step, claim.roster)
+            batches.begin(claim.step, claim.roster, state.samples if version == self.manifest else 0)
             try:
                 while (left := claim.samples - sums.samples) > 0:
                     sums.add(batches.next(min(left, size.size)))

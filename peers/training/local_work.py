@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
-from swarm.data.batches import Batches
+from swarm.data.batches import Batch, Batches
+from swarm.diary import Diarist, Turn
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.inner import InnerOptimizer
 from swarm.model.memory import AgainError, MemoryShortError, MicroBatch
@@ -55,6 +56,8 @@ class LocalWork:
         self.held = 0  # samples in deltas that no round has included yet
         self.samples = 0  # since the last cut
         self.done = 0  # inner steps since the last cut
+        self.ahead = 0  # of these, while a round was under way
+        self.diarist = Diarist()
         self.passed_over = 0  # rounds in a row that were committed without what this peer has to give
         self._reading: tuple[int, tuple[str, ...]] | None = None
         self.losses: list[float] = []
@@ -76,13 +79,18 @@ class LocalWork:
         self.tokens, self._tokens = self._tokens, Counter()
         self.language_samples, self._samples = self._samples, Counter()
         self.language_losses, self._losses = dict(self._losses), defaultdict(float)
+        return self._cut(step)
+
+    def _cut(self, step: int) -> Contribution:
+        self.diarist.note(Turn(step, self.ahead, self.done - self.ahead))
         weight = self.held + self.samples
+        self.ahead = 0
         if weight == 0:
             self.given = None
             return Contribution(np.empty(0, dtype=np.float32), weight=0.0, samples=0)
         self.given = np.subtract(self.anchor, self.inner.vector())
         self.held, self.samples, self.done = weight, 0, 0
-        return Contribution(self.given, weight=float(weight), samples=weight)
+        return Contribution(self.given, weight=float(weight), samples=weight, diary=self.diarist.diary())
 
     def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
         """Take part in a round, and with overlap train on while it is under way."""
@@ -92,8 +100,13 @@ class LocalWork:
         with ThreadPoolExecutor(1, "round") as executor:
             round_ = executor.submit(average)
             while not round_.done() and not self.leaving():
-                self.train(step + 1)
+                self.train_ahead(step + 1)
             return round_.result()
+
+    def train_ahead(self, step: int) -> None:
+        """One inner step for the round of `step`, while the one before is under way."""
+        self.train(step)
+        self.ahead += 1
 
     def amend(self, training: TrainingSpec) -> None:
         """A new version of the run counts: its schedule may be longer or shorter."""
@@ -106,29 +119,31 @@ class LocalWork:
     def _read_on(self, step: int, roster: tuple[str, ...]) -> None:
         """The text of this step from its beginning, or, after a round that came to nothing, from where we are in it."""
         if self._reading != (step, roster):
-            self.batches.begin(step, roster)
+            self.batches.begin(step, roster, self.state.samples)
             self._reading = (step, roster)
 
     def train(self, step: int) -> None:
-        """One inner step."""
-        while not self._gradient():
+        """One inner step. Where memory runs out, with the same samples again, fewer at a time."""
+        batch = self.batches.next(self.spec.inner_batch)
+        while not self._gradient(batch):
             pass
         self._tokens.update(self.accumulator.tokens)
         self._samples.update(self.accumulator.languages)
         for language, loss in self.accumulator.losses.items():
             self._losses[language] += loss
+        self.losses.append(self.accumulator.mean_loss or 0.0)
         self.inner.step(1.0 / self.accumulator.samples, self.rate(step))
         self.samples += self.accumulator.samples
         self.done += 1
         self.tell(self.samples)
 
-    def _gradient(self) -> bool:
-        """The sums of one inner batch. False where it must be tried again, with the samples that come next."""
+    def _gradient(self, batch: Batch) -> bool:
+        """The sums of one inner batch. False where it must be tried again."""
         self.accumulator.reset()
         try:
-            while (left := self.spec.inner_batch - self.accumulator.samples) > 0:
+            while (done := self.accumulator.samples) < self.spec.inner_batch:
                 self.micro_batch.breathe()
-                self.losses.append(self.accumulator.add(self.batches.next(min(left, self.micro_batch.size))))
+                self.accumulator.add(batch.part(done, done + self.micro_batch.size))
             self.accumulator.settle()
         except MemoryShortError as error:
             self.micro_batch.shrink(str(error))
@@ -174,4 +189,5 @@ class LocalWork:
         np.copyto(self.anchor, self.state.parameters)
         self.state.layout.scatter(self.anchor, self.accumulator.model)
         self.inner.forget()
-        self.given, self.held, self.samples, self.done, self.passed_over = None, 0, 0, 0, 0
+        self.diarist.forget()
+        self.given, self.held, self.samples, self.done, self.ahead, self.passed_over = None, 0, 0, 0, 0, 0

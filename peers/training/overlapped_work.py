@@ -24,7 +24,7 @@ class OverlappedWork(GradientWork):
 
     def __init__(self, *parts: Any, **more: Any) -> None:
         super().__init__(*parts, **more)
-        self.begun: tuple[int, tuple[str, ...]] | None = None  # step and roster of what is being added up
+        self.begun: tuple[int, tuple[str, ...], int] | None = None  # `_begin` of what is being added up
         self.roster: tuple[str, ...] = ()
         self.given = 0  # samples
         self.ahead = False  # were they added up at the parameters of the step before?
@@ -38,14 +38,14 @@ class OverlappedWork(GradientWork):
 
     def _accumulate(self, step: int, averager: Averager) -> None:
         if self.begun is None or self.begun[0] != step:
-            self._begin(step, self.roster)
+            self._begin(step, self.roster, self.state.samples)
             self.ahead = False
         while not averager.due(step, self.accumulator.samples) and not self.leaving():
             self._add()
 
-    def _begin(self, step: int, roster: tuple[str, ...]) -> None:
-        super()._begin(step, roster)
-        self.begun = (step, roster)
+    def _begin(self, step: int, roster: tuple[str, ...], read: int) -> None:
+        super()._begin(step, roster, read)
+        self.begun = (step, roster, read)
 
     def _gift(self) -> Contribution:
         gift = super()._gift()
@@ -59,7 +59,7 @@ class OverlappedWork(GradientWork):
     def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
         """Take part in the round of `step`, and add up gradients of the next one while it is under way."""
         super().restart()
-        self._begin(step + 1, self.roster)
+        self._begin(step + 1, self.roster, self.state.samples)
         self.ahead = True
         with ThreadPoolExecutor(1, "round") as executor:
             round_ = executor.submit(average)

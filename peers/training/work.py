@@ -66,13 +66,14 @@ class GradientWork:
             self.micro_batch.shrink(str(error))
 
     def _accumulate(self, step: int, averager: Averager) -> None:
-        self._begin(step, averager.roster())
+        self._begin(step, averager.roster(), self.state.samples)
         while not averager.due(step, self.accumulator.samples) and not self.leaving():
             self._add()
 
-    def _begin(self, step: int, roster: tuple[str, ...]) -> None:
+    def _begin(self, step: int, roster: tuple[str, ...], read: int) -> None:
+        """read: samples of all rounds that were committed by now."""
         self.accumulator.reset()
-        self.batches.begin(step, roster)
+        self.batches.begin(step, roster, read)
 
     def _add(self) -> None:
         """One micro-batch."""

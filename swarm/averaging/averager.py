@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from swarm.diary import Diary
+
 
 @dataclass(frozen=True)
 class Contribution:
@@ -19,12 +21,14 @@ class Contribution:
 
     vector: (size,) float32, the mean over this peer's samples. weight: its share in the average, normally `samples`.
     samples: sequences it is made of. staleness: rounds between the parameters it was computed at and this round.
+    diary: in mode "local", how it was made; kept with what was sent, and never sent.
     """
 
     vector: np.ndarray
     weight: float
     samples: int
     staleness: int = 0
+    diary: Diary | None = None
 
 
 @dataclass(frozen=True)

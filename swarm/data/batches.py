@@ -36,6 +36,12 @@ class Batch:
         length = self.input_ids.shape[1]
         return {code: count * length for code, count in Counter(ref.language for ref in self.refs).items()}
 
+    def part(self, start: int, stop: int) -> Batch:
+        """Its samples from `start` to `stop`, or to the end: views."""
+        rows = slice(start, stop)
+        arrays = (self.input_ids[rows], self.labels[rows], self.text_bytes[rows])
+        return Batch(self.step, self.slots[rows], self.refs[rows], *arrays)
+
 
 def make_batch(store: TokenStore, plan: Plan, step: int, slots: tuple[int, ...]) -> Batch:
     """The batch of given slots: what a replay of someone's contribution reads. Empty slots are a bug of the caller."""
@@ -63,12 +69,15 @@ class Batches:
         self._counted = 0  # of these, counted in `coverage`: a step that is begun again is not overlap
         self._slots: Iterator[int] = iter(())
 
-    def begin(self, step: int, roster: tuple[str, ...]) -> None:
-        """Go to the first sample of `step` for this roster. The same step and roster again: the same samples again."""
+    def begin(self, step: int, roster: tuple[str, ...], read: int = 0) -> None:
+        """Go to the first sample of `step` for this roster. The same step and roster again: the same samples again.
+
+        read: samples that the swarm has read in all before, which wear text out.
+        """
         again = (step, roster) == (self._step, self._roster)
         self._counted = max(self._counted, self._drawn) if again else 0
         self._step, self._roster, self._drawn = step, tuple(roster), 0
-        self._slots = self._plan.slots_of(self._roster, self._peer_id, step)
+        self._slots = self._plan.slots_of(self._roster, self._peer_id, step, self._plan.worn(read))
 
     def next(self, samples: int) -> Batch:
         """The next `samples` of this step. Never runs dry."""

@@ -84,8 +84,32 @@ def capped(pulls: Mapping[str, Fraction], caps: Mapping[str, Fraction], samples:
         draws |= {code: caps[code] for code in over}
 
 
+def worn_out(shares: Mapping[str, Fraction], caps: Mapping[str, Fraction], samples: int) -> frozenset[str]:
+    """Which languages have reached their caps once so many samples were read in these shares.
+
+    Those that have are read no more, and the others in proportion; none has where all would have.
+    """
+    read, worn, left = dict.fromkeys(shares, Fraction(0)), set[str](), Fraction(samples)
+    while len(worn) < len(shares):
+        free = {code: share for code, share in shares.items() if code not in worn}
+        total = sum(free.values())
+        until = {code: (caps[code] - read[code]) * total / share for code, share in free.items()}
+        first = min(until.values())
+        if first > left:
+            return frozenset(worn)
+        read |= {code: read[code] + first * share / total for code, share in free.items()}
+        left -= first
+        worn |= {code for code, needed in until.items() if needed == first}
+    return frozenset()
+
+
+def caps_of(data: DataSpec, repeats: float) -> dict[str, Fraction]:
+    """Samples of each language that may be read."""
+    return {code: Fraction(repeats) * stock.sequences for code, stock in data.stock.items()}
+
+
 def _caps(data: DataSpec, repeats: float, samples: int) -> dict[str, Fraction]:
-    caps = {code: Fraction(repeats) * stock.sequences for code, stock in data.stock.items()}
+    caps = caps_of(data, repeats)
     if (most := sum(caps.values())) < samples:
         held = sum(stock.sequences for stock in data.stock.values())
         raise ConfigError(

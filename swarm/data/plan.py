@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
-from swarm.data.mixture import mixture_of
+from swarm.data.mixture import caps_of, mixture_of, worn_out
 from swarm.data.permutation import Permutation
 from swarm.schema import DataSpec
 
@@ -61,6 +61,7 @@ class Plan:
         self.slots = LANES * global_batch
         self.reserved = self.slots - global_batch  # the first slot of the newcomers' lane
         self._seed = data.seed
+        self._caps = caps_of(data, data.max_repeats) if data.max_repeats is not None else None
         self.mixture = mixture_of(data, None if steps is None else steps * global_batch)
         self._shuffle = lru_cache(maxsize=1024)(self._new_shuffle)
 
@@ -72,31 +73,43 @@ class Plan:
             return None
         return SampleRef(language, self._shuffle(language, cycle)[position], cycle * LANES + pass_)
 
-    def slots_of(self, roster: tuple[str, ...], peer_id: str, step: int) -> Iterator[int]:
-        """The slots of a peer in a step, in the order it reads them, without end.
+    def worn(self, samples: int) -> frozenset[str]:
+        """Languages that are read no more once the whole swarm has read so many samples, in whatever lanes.
+
+        The mixture keeps the cap on repeats where the swarm reads as much as the manifest says. It reads more where
+        peers run on into further lanes, as those of mode "local" do: then this does.
+        """
+        if self._caps is None:
+            return frozenset()
+        return worn_out({code: self.mixture.share(code) for code in self.sequences}, self._caps, samples)
+
+    def slots_of(
+        self, roster: tuple[str, ...], peer_id: str, step: int, worn: frozenset[str] = frozenset()
+    ) -> Iterator[int]:
+        """The slots of a peer in a step, in the order it reads them, without end. worn: languages that are left out.
 
         roster: peer ids of the last committed round, () before the first. Members that outrun their stride go on as
         newcomers, and newcomers that outrun the reserved lane take others' slots: then samples may coincide (and
         `Coverage` counts them), but nobody ever waits for text.
         """
         if peer_id in roster:
-            yield from self._filled(step, range(roster.index(peer_id), self.reserved, len(roster)))
+            yield from self._filled(step, range(roster.index(peer_id), self.reserved, len(roster)), worn)
         first = self.reserved if roster else 0
         size = self.slots - first
         seed = hashlib.sha256(f"newcomer 1\n{self._seed}\n{step}\n{peer_id}".encode()).digest()
         start = int.from_bytes(seed[:8], "little") % size
-        yield from self._filled(step, (first + (start + place) % size for place in range(size)))
-        while True:
+        yield from self._filled(step, (first + (start + place) % size for place in range(size)), worn)
+        while True:  # the same samples again, worn out or not
             yield from self._filled(step, ((start + place) % self.slots for place in range(self.slots)))
 
     def reads(self, roster: tuple[str, ...], peer_id: str, step: int, samples: int) -> list[int]:
         """The slots behind a contribution of `samples`: how anyone recomputes it from a certificate."""
         return list(islice(self.slots_of(roster, peer_id, step), samples))
 
-    def _filled(self, step: int, slots: Iterable[int]) -> Iterator[int]:
+    def _filled(self, step: int, slots: Iterable[int], worn: frozenset[str] = frozenset()) -> Iterator[int]:
         for slot in slots:
             language, _, _, position = self._place(step, slot)
-            if position < self.sequences[language]:
+            if position < self.sequences[language] and language not in worn:
                 yield slot
 
     def _place(self, step: int, slot: int) -> tuple[str, int, int, int]:

@@ -56,8 +56,8 @@ class PrivateBatches:
         """One draw a step: lane 0 of such a plan reads each sample once a cycle."""
         return Plan(self._data.model_copy(update={"seed": self._seed}), global_batch=1)
 
-    def begin(self, step: int, roster: tuple[str, ...]) -> None:
-        """Go on with new text; the same step again: the same samples again. The roster does not matter."""
+    def begin(self, step: int, roster: tuple[str, ...], read: int = 0) -> None:
+        """Go on with new text; the same step again: the same samples again. Roster and `read` do not matter."""
         if step == self._step:
             self._drawn = self._start
         self._step, self._start = step, self._drawn

@@ -29,9 +29,10 @@ class VersionedBatches:
                 self._versions[version] = self._open(version)
             return self._versions[version]
 
-    def begin(self, step: int, roster: tuple[str, ...]) -> None:
+    def begin(self, step: int, roster: tuple[str, ...], read: int = 0) -> None:
+        """read: counts in the first version only. Nobody knows how much of it was of which text of a later one's."""
         self._now = self._version_of(step)
-        self.prepare(self._now).begin(step, roster)
+        self.prepare(self._now).begin(step, roster, read if self._now == 0 else 0)
 
     def next(self, samples: int) -> Batch:
         batch: Batch = self.prepare(self._now).next(samples)

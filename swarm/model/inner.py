@@ -15,7 +15,9 @@ from transformers import BloomForCausalLM
 
 from swarm.errors import ResourceError
 from swarm.model.layout import Layout
+from swarm.model.memory import is_out_of_memory
 from swarm.schema import OptimizerSpec
+from swarm.sizing import show_bytes
 
 Kind = Literal["adamw", "adamw-8bit"]
 ADAMW_BYTES, ADAMW_8BIT_BYTES = 8, 2  # of the moments of a parameter
@@ -39,7 +41,10 @@ class InnerOptimizer:
         self.steps = 0  # since the moments were last empty
 
     def step(self, gradient_scale: float, rate: float) -> None:
-        """One update at learning rate `rate` from the gradients that lie in the parameters, times `gradient_scale`."""
+        """One update at learning rate `rate` from the gradients that lie in the parameters, times `gradient_scale`.
+
+        ResourceError where the moments, which are made at the first one, do not fit.
+        """
         gradients = [parameter.grad for parameter in self._parameters]
         norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
         norm *= gradient_scale
@@ -47,8 +52,18 @@ class InnerOptimizer:
         torch._foreach_mul_(gradients, gradient_scale * clip)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * self.warmth()
-        self._optimizer.step()
+        try:
+            self._optimizer.step()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ResourceError(self._no_room()) from None
         self.steps += 1
+
+    def _no_room(self) -> str:
+        size = show_bytes(self.layout.size * (ADAMW_BYTES if self.kind == "adamw" else ADAMW_8BIT_BYTES))
+        smaller = "--inner-optimizer adamw-8bit, " if self.kind == "adamw" else ""
+        return f"memory ran out for the optimizer's moments ({size}): use {smaller}another --device, or a smaller run"
 
     def warmth(self) -> float:
         """From nearly 0 to 1 over the first steps with empty moments: Adam's first directions are noise."""

@@ -15,6 +15,12 @@ from swarm.errors import ResourceError
 
 LEAST_FREE = 0.04  # of the host's memory: below it, and below LEAST_FREE_BYTES, a micro-batch shrinks
 LEAST_FREE_BYTES = 512 << 20
+NO_MEMORY = (  # of a processor; of a driver, which is no OutOfMemoryError; of a library that wants a workspace
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 PATIENCE = 8  # micro-batches between two shrinkings for the host's sake: freed memory shows late
 
 
@@ -30,7 +36,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch says that memory ran out, in any of its ways."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
 
 
 def host_free() -> tuple[int, int]:

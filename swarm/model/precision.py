@@ -22,7 +22,8 @@ def best_precision(device: torch.device) -> Precision:
     950 in float16, which CPUs emulate.
     """
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        with torch.cuda.device(device):  # torch answers for the current one, and a machine may have two kinds
+            return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     if device.type == "cpu" and UNITS & cpu_flags():
         return "bfloat16"
     return "float32"

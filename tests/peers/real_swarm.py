@@ -30,6 +30,7 @@ languages = ["en", "fr"]
 steps = {steps}
 global_batch = {batch}
 checkpoint_every = 4
+{training}
 [optimizer]
 warmup_steps = 1
 [averaging]
@@ -38,11 +39,19 @@ span_size = 4096
 """
 
 
-def make_run(folder: Path, name: str = "small", steps: int = 100_000, batch: int = 256, averaging: str = "") -> Path:
+def make_run(
+    folder: Path,
+    name: str = "small",
+    steps: int = 100_000,
+    batch: int = 256,
+    averaging: str = "",
+    training: str = "",
+) -> Path:
     """The folder of a new run. A batch of 256 is a step of about a third of a second for one peer of one thread."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / f"{name}.toml"
-    config.write_text(CONFIG.format(name=name, steps=steps, batch=batch, averaging=averaging), encoding="utf-8")
+    parts = {"name": name, "steps": steps, "batch": batch, "averaging": averaging, "training": training}
+    config.write_text(CONFIG.format(**parts), encoding="utf-8")
     run_to_end("create", ["create", str(config), "--dir", str(folder / name)], folder / f"{name}.log", lambda: False)
     return folder / name
 
@@ -54,9 +63,9 @@ class RealSwarm:
         self.folder, self.run = folder, run
         self.started: list[Followed] = []
 
-    def start(self, name: str, *arguments: str) -> Followed:
+    def start(self, name: str, *arguments: str, module: str = "peers") -> Followed:
         """Any command, followed by its events."""
-        peer = Followed(name, list(arguments), self.folder / "logs" / f"{len(self.started)}-{name}.log")
+        peer = Followed(name, list(arguments), self.folder / "logs" / f"{len(self.started)}-{name}.log", module)
         self.started.append(peer)
         return peer
 
@@ -65,16 +74,18 @@ class RealSwarm:
         self.link = str(seed.wait_for("seeding", 60, lambda: False)["link"])
         return seed
 
-    def join(self, name: str, *arguments: str, link: str | None = None) -> Followed:
+    def join(self, name: str, *arguments: str, link: str | None = None, module: str = "peers") -> Followed:
         cache = ("--threads", "1", "--cache", str(self.folder / "cache"))
-        return self.take_part("join", name, *cache, *arguments, link=link)
+        return self.take_part("join", name, *cache, *arguments, link=link, module=module)
 
     def assist(self, name: str, *arguments: str) -> Followed:
         return self.take_part("assist", name, *arguments)
 
-    def take_part(self, how: str, name: str, *arguments: str, link: str | None = None) -> Followed:
+    def take_part(
+        self, how: str, name: str, *arguments: str, link: str | None = None, module: str = "peers"
+    ) -> Followed:
         place = ("--yes", "--dir", str(self.folder / name))
-        return self.start(name, how, link or self.link, *place, *LOOPBACK, *arguments)
+        return self.start(name, how, link or self.link, *place, *LOOPBACK, *arguments, module=module)
 
     def states(self, name: str) -> dict[str, str]:
         """By checkpoint's name: the digest of the shared state in it."""

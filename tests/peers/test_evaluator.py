@@ -10,8 +10,9 @@ import torch
 
 from peers.training.evaluator import Evaluator, Validation
 from swarm.data.held_out import HeldOut, evaluators, held_out
+from swarm.errors import DataError
 from swarm.evaluation import bits_per_byte
-from swarm.manifest import SignedManifest
+from swarm.manifest import Manifest, SignedManifest
 from swarm.model.bloom import model_from_vector
 from swarm.tokenizer import load as load_tokenizer
 from tests.peers.whole_swarm import LENGTH, Run
@@ -38,7 +39,8 @@ def made(run: Run, text: HeldOut | None, peer: str, told: list[Validation], said
     return Evaluator(
         run.signed,
         load_tokenizer(run.tokenizer),
-        text,
+        lambda version: text,
+        version_at=lambda step: run.signed.manifest,
         peer_id=peer,
         device=torch.device("cpu"),
         told=told.append,
@@ -86,9 +88,57 @@ def test_between_turns_nothing_is_computed(run: Run, text: HeldOut, step: int) -
 def test_a_peer_without_validation_text_leaves_its_turn_out(run: Run) -> None:
     state = run.state()
     state.step = 5
-    evaluator = made(run, None, "one", [], [])
+    told: list[Validation] = []
+    evaluator = made(run, None, "one", told, [])
     evaluator.consider(state, ("one",))
-    assert evaluator.thread is None
+    finished(evaluator)
+    before = evaluator.thread
+    evaluator.consider(state, ("one",))
+    assert evaluator.thread is before, "it is not looked for again"
+    assert told == []
+
+
+def test_text_that_cannot_be_read_is_said_once(run: Run) -> None:
+    def unreadable(version: Manifest) -> HeldOut | None:
+        raise DataError("fr.jsonl, line 3: no JSON")
+
+    said: list[str] = []
+    evaluator = made(run, None, "one", [], said)
+    evaluator.opened = unreadable
+    state = run.state()
+    state.step = 5
+    for _ in range(2):
+        evaluator.consider(state, ("one",))
+        finished(evaluator)
+    assert said == ["Held-out text is not measured by this peer: fr.jsonl, line 3: no JSON"]
+
+
+def test_after_an_amendment_its_languages_are_measured_from_its_step_on(run: Run) -> None:
+    first = run.signed.manifest
+    sources = (first.data.sources[0].model_copy(update={"languages": ("en", "fr", "sw")}),)
+    stock = {**first.data.stock, "sw": first.data.stock["en"]}
+    data = first.data.model_copy(update={"sources": sources, "stock": stock})
+    second = first.model_copy(update={"data": data})
+    told: list[Validation] = []
+    tokenizer = load_tokenizer(run.tokenizer)
+    evaluator = Evaluator(
+        run.signed,
+        tokenizer,
+        lambda version: held_out(version.data, None, tokenizer, sequence_length=LENGTH, sequences=2),
+        version_at=lambda step: second if step >= 10 else first,
+        peer_id="one",
+        device=torch.device("cpu"),
+        told=told.append,
+        say=print,
+    )
+    state = run.state()
+    for state.step in (5, 10, 15):
+        evaluator.consider(state, ("one",))
+        finished(evaluator)
+    assert [(found.step, sorted(found.bits_per_byte)) for found in told] == [
+        (5, ["en", "fr"]), (10, ["en", "fr", "sw"]), (15, ["en", "fr", "sw"]),
+    ]  # fmt: skip
+    assert told[0].text != told[1].text == told[2].text
 
 
 def test_a_state_that_is_broken_is_said_and_the_peer_goes_on(run: Run, text: HeldOut, tmp_path: Path) -> None:

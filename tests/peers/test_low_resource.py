@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from peers.wiring import MEMORY_SHARE, inner_optimizer, micro_batch
+from swarm.errors import ResourceError
 from swarm.manifest import RunConfig, parse_config
 from swarm.model.bloom import model_from_vector
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.initial import initial_vector
+from swarm.model.inner import InnerOptimizer
 from swarm.model.layout import Layout
 from swarm.settings import Settings
 from swarm.sizing import activation_bytes
@@ -47,6 +49,29 @@ def test_with_memory_in_plenty_it_is_what_keeps_the_device_busy_within_the_batch
     assert size(plenty, device=torch.device("cuda")) == 64  # the whole batch: 512 samples would fit
     assert size(plenty, config(mode="local", local={"inner_batch": 4})) == 4
     assert size(0, micro_batch=9) == 9
+
+
+def test_room_is_left_for_moments_that_are_made_later() -> None:
+    sample, moments = activation_bytes(config().model), 8 * 41_920
+    local = config(mode="local", local={"inner_batch": 16})
+    free = moments + int(3.5 * sample / MEMORY_SHARE)
+    assert size(free, local) == 3
+    assert size(free) > 3, "mode gradient has none"
+    assert size(free, local, inner_optimizer="adamw-8bit") > 3
+    assert size(moments // 2, local) == 1
+
+
+def test_moments_that_do_not_fit_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = config(mode="local")
+    sums = GradientAccumulator(model_from_vector(run.model, initial_vector(run.model)), Layout.of(run.model))
+    inner = InnerOptimizer(sums.model, sums.layout, run.optimizer)
+
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(inner._optimizer, "step", full)
+    with pytest.raises(ResourceError, match=r"optimizer's moments \(335 kB\): use --inner-optimizer adamw-8bit"):
+        inner.step(1.0, 1e-3)
 
 
 def test_without_bitsandbytes_torchs_optimizer_is_taken_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

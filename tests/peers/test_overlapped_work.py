@@ -48,7 +48,7 @@ class Text:
     step: int = -1
     drawn: int = 0
 
-    def begin(self, step: int, roster: tuple[str, ...]) -> None:
+    def begin(self, step: int, roster: tuple[str, ...], read: int = 0) -> None:
         self.step, self.drawn = step, 0
 
     def next(self, samples: int) -> Any:

@@ -3,7 +3,7 @@
 What a replay compares with. The Ready of each is in the log, signed, with the Merkle root of these frames: whoever is
 given the file knows that it is what was averaged.
 
-    length (4 bytes, little-endian) | JSON: base, step, staleness, samples, sizes of the frames | the frames
+    length (4 bytes, little-endian) | JSON: base, step, staleness, samples, sizes of the frames, diary | the frames
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from swarm.averaging.averager import Contribution
 from swarm.averaging.codec import Frame
 from swarm.averaging.round.merkle import levels
 from swarm.averaging.round.messages import MAX_SPANS, sha256
+from swarm.diary import Diary
 from swarm.durable import sync_folder, synced
 from swarm.errors import CheckpointError
 
@@ -38,6 +39,7 @@ class Sent:
     staleness: int
     samples: int
     frames: tuple[bytes, ...]
+    diary: Diary | None = None
 
     @property
     def root(self) -> bytes:
@@ -64,8 +66,9 @@ class Keeper:
 
     def _write(self, base: bytes, step: int, gift: Contribution, frames: Sequence[Frame]) -> None:
         sizes = [len(frame) for frame in frames]
-        told = {"base": base.hex(), "step": step, "staleness": gift.staleness, "samples": gift.samples, "sizes": sizes}
-        head = json.dumps(told).encode()
+        told = {"base": base.hex(), "step": step, "staleness": gift.staleness, "samples": gift.samples}
+        more = {"sizes": sizes, "diary": gift.diary.to_json() if gift.diary is not None else None}
+        head = json.dumps(told | more).encode()
         self.folder.mkdir(parents=True, exist_ok=True)
         place = self.folder / f"step-{step:08d}.sent"
         making = place.with_suffix(".making")
@@ -93,6 +96,7 @@ def read_sent(path: Path) -> Sent:
             raise ValueError
         told = json.loads(data[LENGTH.size : LENGTH.size + size])
         base, sizes = bytes.fromhex(told["base"]), told["sizes"]
+        diary = Diary.of_json(told["diary"]) if told.get("diary") is not None else None
         step, staleness, samples = (told[name] for name in ("step", "staleness", "samples"))
         whole = all(type(number) is int and 0 <= number < 2**53 for number in (step, staleness, samples, *sizes))
         if not whole or not 0 < len(sizes) <= MAX_SPANS or sum(sizes) != len(data) - LENGTH.size - size:
@@ -105,4 +109,4 @@ def read_sent(path: Path) -> Sent:
     for length in sizes:
         frames.append(data[start : start + length])
         start += length
-    return Sent(base, step, staleness, samples, tuple(frames))
+    return Sent(base, step, staleness, samples, tuple(frames), diary)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from itertools import islice
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.data.mixture import BLOCK, capped, mixture_of
+from swarm.data.mixture import BLOCK, capped, mixture_of, worn_out
 from swarm.data.plan import Plan
 from swarm.errors import ConfigError
 from swarm.schema import DataSpec, LanguageStock, SourceSpec
@@ -66,6 +67,49 @@ def test_over_a_whole_run_no_text_is_read_more_often_than_allowed(sampling: str)
     assert read["wo"] >= 4 * 20 - slack, "and a small one gets all that it may"
     if sampling == "unimax":
         assert read["fr"] == pytest.approx(3200, abs=slack), "an equal share would be 3,960; its cap is 3,200"
+
+
+@pytest.mark.parametrize("sampling", ["temperature", "unimax"])
+def test_nor_where_the_swarm_reads_more_than_the_manifest_says(sampling: str) -> None:
+    """Three peers of unequal speed, one of them always new, read two and a half batches a step, in many lanes."""
+    sizes = {"en": 5000, "fr": 800, "wo": 20}
+    batch, steps, roster = 16, 500, ("a", "b")
+    shares = {"a": 24, "b": 8, "newcomer": 8}
+    plan = Plan(data(sizes, sampling), batch, steps)
+    read: Counter[str] = Counter()
+    first_without: dict[str, int] = {}
+    for step in range(steps):
+        worn = plan.worn(sum(read.values()))
+        for code in worn:
+            first_without.setdefault(code, step)
+        for peer, samples in shares.items():
+            for slot in islice(plan.slots_of(roster, peer, step, worn), samples):
+                ref = plan.sample(step, slot)
+                assert ref is not None
+                read[ref.language] += 1
+    assert sum(read.values()) == 2.5 * batch * steps
+    slack = 2.5 * batch + 2  # the step in which it happens
+    for code, size in sizes.items():
+        assert 4 * size - 2 * slack <= read[code] + (4 * size if code == "en" else 0), (code, read)
+        assert read[code] <= 4 * size + slack, (code, read)
+    assert {"fr", "wo"} == set(first_without)
+    assert 0.3 * steps < first_without["wo"] < 0.5 * steps, "at two and a half times the speed"
+
+
+def test_languages_wear_out_one_after_another_and_at_last_none() -> None:
+    shares = {"en": Fraction(1, 2), "fr": Fraction(1, 4), "wo": Fraction(1, 4)}
+    caps = {"en": Fraction(100), "fr": Fraction(60), "wo": Fraction(10)}
+    assert worn_out(shares, caps, 39) == set()
+    assert worn_out(shares, caps, 40) == {"wo"}
+    assert worn_out(shares, caps, 40 + 120 - 1) == {"wo"}  # then two of three are English: 80 more
+    assert worn_out(shares, caps, 40 + 120) == {"wo", "en"}
+    assert worn_out(shares, caps, 169) == {"wo", "en"}
+    assert worn_out(shares, caps, 170) == set(), "all the text is worn out: it is read again, evenly"
+
+
+def test_reading_never_ends_though_all_that_a_step_has_is_worn_out() -> None:
+    plan = Plan(data({"en": 5000, "fr": 800}), 4, 500)
+    assert len(list(islice(plan.slots_of(("a",), "a", 3, frozenset({"en", "fr"})), 100))) == 100
 
 
 def test_without_a_cap_in_reach_all_are_alike_but_for_their_weight() -> None:

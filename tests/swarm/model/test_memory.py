@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Ref:
 class Text:
     """Batches of seeded tokens: sample i is always the same."""
 
-    def begin(self, step: int, roster: tuple[str, ...]) -> None:
+    def begin(self, step: int, roster: tuple[str, ...], read: int = 0) -> None:
         self.drawn = 0
 
     def next(self, samples: int) -> Any:
@@ -53,7 +54,8 @@ class Full:
 def work(micro_batch: MicroBatch, precision: Any = "float32") -> GradientWork:
     model = model_from_vector(SPEC, initial_vector(SPEC))
     sums = GradientAccumulator(model, LAYOUT, precision=precision)
-    return GradientWork(None, sums, Text(), micro_batch, lambda samples: None)  # type: ignore[arg-type]
+    state: Any = SimpleNamespace(samples=0)
+    return GradientWork(state, sums, Text(), micro_batch, lambda samples: None)  # type: ignore[arg-type]
 
 
 def contribute(one: GradientWork) -> Contribution:
@@ -108,6 +110,9 @@ def test_one_sample_that_does_not_fit_is_one_clear_line() -> None:
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("x"))
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
+    assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
 
 
