@@ -8,8 +8,9 @@ when all others are gone it stands at the swarm's last step itself.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peers.assistant import Assistant, Help
 from peers.run_folder import RunFolder
@@ -23,6 +24,9 @@ from swarm.sizing import parameters, show_bytes
 from swarm.state_file import file_size
 
 BESIDE = 2  # states on disk besides those kept: one that is being written, one that is being fetched
+if TYPE_CHECKING:
+    from peers.ending import Ending
+
 RESIDUAL_BYTES = 2  # a value, beside a state
 
 
@@ -52,6 +56,12 @@ class Archive(Assistant):
         super().__enter__()
         self.door()
         return self
+
+    @classmethod
+    def late(cls, over: Ending) -> Callable[..., Archive]:
+        """It fetches the final state and gives it to those who come later."""
+        over.require_kept()
+        return cls
 
     def require_fit(self) -> None:
         """Also behind a strict NAT: it then carries no spans, and others take states over the ways it opens."""
@@ -90,6 +100,23 @@ class Archive(Assistant):
         super().apply(outcome)
         self.thin()
         self.prove()
+
+    def wait_for(self, peers: int) -> None:
+        """For nobody, where the run has ended."""
+        if self.state.step < self.end_of(self.versions.at(self.state.step)):
+            super().wait_for(peers)
+
+    def end(self) -> bool:
+        """The run is over, its states are not: whoever comes later has them from here, until this peer is to leave."""
+        if not self.leave:
+            self.saving.last(True)
+            self.thin()
+            self.reporter.state("finished")
+            step = self.state.step
+            words = f"The run has ended at step {step:,}. Its final checkpoint is served from here until Ctrl+C."
+            self.events("ended", words, step=step, checkpoint=str(saved(self.checkpoints)[0]))
+            self.leave.event.wait()
+        return super().end()
 
     def keep_fetched(self) -> None:
         self.saving.due(self.last_step)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from peers.entry import PORT
 from peers.peer import Peer
 from peers.training.trainer import StepReport
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
-from swarm.errors import IncompatibleError, NetworkError
+from swarm.errors import EndedError, IncompatibleError, NetworkError
+
+if TYPE_CHECKING:
+    from peers.ending import Ending
 
 
 class Help:
@@ -63,6 +66,10 @@ class Assistant(Peer):
         self.require_fit()
         super().__enter__()
         return self
+
+    @classmethod
+    def late(cls, over: Ending) -> Callable[..., Assistant]:
+        raise EndedError(f"{over.words}: there is nothing left to average; {over.outlook}")
 
     def require_fit(self) -> None:
         algorithm = self.manifest.averaging.algorithm

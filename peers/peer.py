@@ -7,8 +7,10 @@ its own.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,7 @@ from swarm.sizing import show_seconds
 from swarm.state_file import state_to_bytes
 
 if TYPE_CHECKING:
+    from peers.ending import Ending
     from peers.training.evaluator import Evaluator
     from swarm.manifest import Manifest, SignedManifest
 
@@ -95,6 +98,14 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         self.resources.close()
+
+    @classmethod
+    def late(cls, over: Ending) -> Callable[..., Peer]:
+        """Who takes its place where the run has ended. EndedError where nothing is left to do."""
+        from peers.latecomer import Latecomer
+
+        over.require_kept()
+        return partial(Latecomer, over=over)
 
     def look_for_others(self, seconds: float) -> None:
         """Nobody has been heard of for a while: knock again at the doors that are known."""

@@ -14,7 +14,7 @@ from swarm.errors import ConfigError
 if TYPE_CHECKING:
     from swarm.manifest import SignedManifest
 
-MANIFEST, TOKENIZER, LINK, PIN = "manifest.json", "tokenizer.json", "link", "pin"
+MANIFEST, TOKENIZER, LINK, PIN, REACHED = "manifest.json", "tokenizer.json", "link", "pin", "reached"
 WEIGHTS = "initial.weights"  # of a run that starts from a model on its owner's disk: little-endian float32
 
 
@@ -78,6 +78,15 @@ class RunFolder:
         """The TCP port of the first address in that link."""
         found = re.search(r"/tcp/([0-9]{1,5})/p2p/", self.link()) if (self.path / LINK).is_file() else None
         return int(found.group(1)) if found else None
+
+    def write_reached(self, step: int) -> None:
+        write_atomically(self.path / REACHED, f"{step}\n".encode())
+
+    def reached(self) -> int:
+        """The step at which a seed here has seen the swarm; 0 where it never did, or the file was changed."""
+        path = self.path / REACHED
+        text = path.read_bytes()[:20].strip() if path.is_file() else b""
+        return int(text) if text.isdigit() else 0
 
     def _read(self, name: str) -> bytes:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from peers.acquaintances import Acquaintances
 from peers.arrival import Agree, arrive
+from peers.ending import ending
 from peers.entry import entered
 from peers.folders import run_folder
 from peers.lifecycle import Leave
@@ -18,6 +19,7 @@ from peers.peer import Peer
 from peers.run_folder import RunFolder
 from peers.telling.events import Events
 from peers.twin import refuse_twin
+from peers.visit import heard
 from swarm.errors import INTERRUPTED, NetworkError
 from swarm.heap import keep_freed_memory
 from swarm.identity import Identity
@@ -45,10 +47,17 @@ def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, ki
         make = partial(network_of, identity, link, settings, folder, on_death=leave.now, first=first)
         network = stack.enter_context(entered(make, link, lambda words: events("client", words)))
         refuse_twin(network)
+        over = ending(link, heard(network, looks=2))
+        if over is not None:
+            held = over.held_in(folder / "checkpoints")
+            if held is not None and not kind.first:
+                events("finished", f"{over.words}; its final checkpoint is here: {held}", checkpoint=str(held))
+                return 0
+        make_peer = kind if over is None else kind.late(over)
         signed, tokenizer = arrive(network, link, RunFolder(folder), agree)
         events("joined", f"Joined {signed.manifest.name} as {identity.name}.", peer_id=identity.peer_id)
         stay_invited(network, leave, events)
-        with kind(network, signed, tokenizer, settings, folder=folder, events=events, leave=leave) as peer:
+        with make_peer(network, signed, tokenizer, settings, folder=folder, events=events, leave=leave) as peer:
             finished = peer.run(wait_for)
         if leave.reason is not None and not finished:
             require_invited(network, signed)

@@ -17,20 +17,19 @@ if TYPE_CHECKING:
 
 MOST_WAYS = 3
 ASKED = 8  # peers tried until so many have answered
-LOOKS, LOOK_SECONDS = 4, 0.5  # at the directory, which may need a moment
+LOOKS, LOOK_SECONDS = 4, 0.5  # at the directory
 DIALLERS = 2  # that agree are enough to know whether we can be dialled
 
 
-def heard(network: Network) -> dict[str, ProgressRecord]:
+def heard(network: Network, looks: int = LOOKS) -> dict[str, ProgressRecord]:
     """What the run's peers say; the directory may need a moment."""
     from peers.telling.progress import read_progress
 
-    for _ in range(LOOKS):
-        records = read_progress(network)
-        if records:
+    for _ in range(looks - 1):
+        if records := read_progress(network):
             return records
         time.sleep(LOOK_SECONDS)
-    return {}
+    return read_progress(network)
 
 
 def others(network: Network, link: Link, records: Mapping[str, ProgressRecord]) -> list[str]:

@@ -72,6 +72,9 @@ def reading(
 
 def training_data(manifest: Manifest, tokenizer: bytes, settings: Settings, peer_id: str, say: Say) -> Batches:
     """This peer's samples, from text that is the run's to the last byte. DataError where it is not."""
+    local = any(source.kind in LOCAL_KINDS for source in manifest.data.sources)
+    if settings.data is not None and not local:
+        raise DataError("the run's text comes with it, --data would not be read; leave it out, or add --private")
     for index, source in enumerate(manifest.data.sources):
         if source.kind in LOCAL_KINDS and settings.data is None:
             raise DataError(f"data.sources[{index}] of the run is text on its peers' disks; name your copy with --data")

@@ -80,3 +80,9 @@ class UnfitError(SwarmError):
     """`doctor` found something that must be fixed before this machine can join."""
 
     exit_code = 12
+
+
+class EndedError(SwarmError):
+    """The run has ended, and there is nothing left to take part in or to be had."""
+
+    exit_code = 14

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from swarm.errors import LinkError
+from swarm.link import parse
+
 if TYPE_CHECKING:
     from swarm.manifest import Manifest, SignedManifest
 
@@ -30,6 +33,14 @@ class RunFacts:
     inner_samples: int | None = None
     tokens_per_byte: Mapping[str, float] = field(default_factory=dict)
     link: str = ""
+
+    @property
+    def doors(self) -> frozenset[str]:
+        """The peers that the link names."""
+        try:
+            return frozenset(address.rpartition("/p2p/")[2] for address in parse(self.link).peers)
+        except LinkError:
+            return frozenset()
 
     @property
     def languages(self) -> tuple[str, ...]:

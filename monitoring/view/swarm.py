@@ -155,6 +155,7 @@ class SwarmView:
             behind = known.record.step < self.step - 1
             known.behind_since = (known.behind_since or now) if behind else None
         if not trainers:
+            self._hear_the_end()
             return
         step = swarm_step([known.record for known in trainers], self.facts.steps)
         if self._falls(step, now):
@@ -166,6 +167,14 @@ class SwarmView:
             self._mark(step, now, (now - self.step_time) / made if made else None)
             self.step, self.step_time = step, now
         self.finished = self.finished or self.step >= self.facts.steps
+
+    def _hear_the_end(self) -> None:
+        """Nobody trains: a door of the run's link, which stays, knows whether it has ended."""
+        doors = [known for known in self.live() if known.peer_id in self.facts.doors]
+        told = [known.record for known in doors if known.record.state == "finished"]
+        end = max((record.step for record in told if record.role in ("seed", "archive")), default=0)
+        if end >= max(self.step, 1):
+            self.step, self.finished = end, True
 
     def _falls(self, step: int, now: float) -> bool:
         """Whether this is a lower step that has not stayed yet. One that stays takes the curve back with it."""

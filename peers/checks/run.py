@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from monitoring.view.claims import swarm_step
 from peers.checks.finding import Finding, fail, ok, warn
 from peers.clock import FAR_SECONDS, SET_CLOCK, WRONG_SECONDS
+from peers.ending import ASK, ending
+from peers.owner.membership import day, look_for_invitation, require_invited
 from peers.visit import seen_from, undialled
-from swarm.errors import SwarmError
+from swarm.errors import SwarmError, UninvitedError
 from swarm.sizing import show_bytes, show_seconds
 
 if TYPE_CHECKING:
+    from peers.owner.guest_book import GuestBook
     from peers.prospects import Prospects
     from swarm.link import Link
     from swarm.manifest import SignedManifest
     from swarm.network.host import Network
     from swarm.network.sounding import Way
+    from swarm.records import ProgressRecord
+
+
+def peers(count: int) -> str:
+    return f"{count} peer{'' if count == 1 else 's'}"
 
 
 class Seeds:
@@ -61,9 +70,53 @@ class Terms:
             return fail(self.name, str(error), "upgrade bloomswarm, or ask for the link again")
         self.signed = signed
         words = f"{signed.manifest.name} ({signed.digest[:16]}), signed by its owner, and this version can take part"
-        if signed.manifest.join.policy == "invited":
-            words += "; only invited peers do: `join` says the peer id that its owner needs"
         return ok(self.name, words, run=signed.manifest.name, digest=signed.digest)
+
+
+class Course:
+    """How far the run is: one that has ended needs nobody."""
+
+    name = "run"
+
+    def __init__(self, link: Link, records: Mapping[str, ProgressRecord], steps: int) -> None:
+        self.over, self.records, self.steps = ending(link, records), records, steps
+
+    def look(self) -> Finding:
+        if self.over is None:
+            step = swarm_step(self.records.values(), self.steps)
+            count = sum(record.role == "trainer" for record in self.records.values())
+            words = f"step {step:,} of {self.steps:,}, {peers(count) if count else 'nobody'} training"
+            return ok(self.name, words, step=step, trainers=count)
+        values = {"step": self.over.step, "keepers": len(self.over.keepers)}
+        if self.over.keepers:
+            return warn(self.name, self.over.words, "bloomswarm join LINK   (fetches its final checkpoint)", **values)
+        return fail(self.name, f"{self.over.words}, and nobody who is here keeps its final checkpoint", ASK, **values)
+
+
+class Invited:
+    """Of a run that is not open: whether its owner has let this machine's key in. key: False where there is none yet.
+
+    book: of the folder where the peer lives or would live.
+    """
+
+    name = "invitation"
+
+    def __init__(self, network: Network, signed: SignedManifest, link: Link, book: GuestBook, key: bool) -> None:
+        self.network, self.signed, self.link, self.book, self.key = network, signed, link, book, key
+
+    def look(self) -> Finding:
+        assert self.network.guard is not None, "of an open run nobody asks"
+        if not self.key:
+            fix = "bloomswarm join LINK   (it makes the key, and says the peer id that the owner needs)"
+            return fail(self.name, f"only invited peers take part, and {self.book.folder} holds no key yet", fix)
+        look_for_invitation(self.network, self.network.guard, self.book, self.link)
+        try:
+            require_invited(self.network, self.signed)
+        except UninvitedError as error:
+            words, _, fix = str(error).partition("; ")
+            return fail(self.name, words, fix, peer_id=self.network.peer_id)
+        held = self.network.guard.admission.invitations[self.network.peer_id]
+        return ok(self.name, f"{self.network.identity.name} is invited until {day(held.not_after)}")
 
 
 class Clock:
@@ -78,7 +131,7 @@ class Clock:
         if not self.ways:
             return warn(self.name, "not compared: no peer answered", "bloomswarm doctor LINK   (again, later)")
         behind = statistics.median(way.clock_seconds for way in self.ways)
-        words = f"{abs(behind):.1f} s {'behind' if behind > 0 else 'ahead of'} {len(self.ways)} peers"
+        words = f"{abs(behind):.1f} s {'behind' if behind > 0 else 'ahead of'} {peers(len(self.ways))}"
         if abs(behind) > WRONG_SECONDS:
             return fail(self.name, f"{words}; at most {WRONG_SECONDS:.0f} s are tolerated", SET_CLOCK, seconds=-behind)
         if abs(behind) > FAR_SECONDS:
@@ -99,7 +152,7 @@ class Line:
         if plan.exchange_seconds is None:
             return warn(self.name, "not measured: no peer answered", "bloomswarm doctor LINK   (again, later)")
         speeds = ", ".join(f"{way.upload_mbit:.0f}/{way.download_mbit:.0f}" for way in self.ways)
-        words = f"{speeds} Mbit/s up/down to {len(self.ways)} peers"
+        words = f"{speeds} Mbit/s up/down to {peers(len(self.ways))}"
         words += f"; about {show_seconds(plan.exchange_seconds)} per exchange"
         if plan.bytes_per_hour is not None:
             words += f", {show_bytes(round(plan.bytes_per_hour))} an hour each way"
@@ -136,7 +189,7 @@ class Reachable:
         values = {"full": self.full, "seen": seen, "answers": [vars(answer) for answer in answers]}
         where = "of this network only; nobody outside was asked" if all(a.private for a in answers) else "outside"
         if self.full:
-            return ok(self.name, f"by {sum(a.reached for a in answers)} of {len(answers)} peers {where}", **values)
+            return ok(self.name, f"by {sum(a.reached for a in answers)} of {peers(len(answers))} {where}", **values)
         words = undialled(answers) or ""
         port = next((port for answer in answers for port in answer.ports), 31337)
         fix = (

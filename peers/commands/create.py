@@ -34,6 +34,8 @@ def command(
     config: str, folder: Path | None, data: Path | None, steps: int | None, dry_run: bool, as_json: bool
 ) -> None:
     """Make a run from CONFIG (a TOML file, or the name of a built-in one): keys, tokenizer, signed manifest."""
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not dry_run:
+        raise ConfigError(f"{folder} exists and is not empty: a run is never overwritten; choose another --dir")
     from peers.known import require_known
     from swarm.manifest import load_config
 
@@ -45,8 +47,6 @@ def command(
         return
     if folder is None:
         raise ConfigError("where to? Name a new folder with --dir, or look first with --dry-run")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} exists and is not empty: a run is never overwritten; choose another --dir")
     with passing() as say:
         manifest = create(chosen, path.parent, folder, say)
     rates = bytes_per_token(manifest)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from peers.folders import home
-from swarm.errors import ResourceError, UnfitError
+from peers.folders import home, run_folder
+from swarm.errors import IdentityError, ResourceError, UnfitError
 from swarm.sizing import show_seconds
 
 if TYPE_CHECKING:
     from peers.checks.finding import Check, Finding
+    from swarm.identity import Identity
     from swarm.link import Link
+    from swarm.manifest import Manifest, SignedManifest
     from swarm.network.host import Network
     from swarm.settings import Settings
 
@@ -48,7 +51,7 @@ def command(link: str | None, as_json: bool, folder: Path | None, **flags: Any) 
     settings = load_settings(None, **flags, **lists)
     found: list[Finding] = []
     with passing() as say:
-        for finding in examine(parsed, settings, folder or home(), say):
+        for finding in examine(parsed, settings, folder, say):
             found.append(finding)
             if not as_json:
                 say("")
@@ -63,14 +66,14 @@ def command(link: str | None, as_json: bool, folder: Path | None, **flags: Any) 
         click.echo(words)
 
 
-def examine(link: Link | None, settings: Settings, folder: Path, say: Say) -> Iterator[Finding]:
+def examine(link: Link | None, settings: Settings, folder: Path | None, say: Say) -> Iterator[Finding]:
     """One finding after the other, the quick ones first."""
     from peers.checks.machine import Device, Disk, Memory, OpenFiles
     from peers.checks.software import Packages, PythonVersion, Shadows
 
     checks: list[Check] = [PythonVersion(), Packages(), Shadows(), OpenFiles(), Device(settings.device)]
     if link is None:
-        checks += [Memory(), Disk(folder)]
+        checks += [Memory(), Disk(folder or home())]
     for check in checks:
         say(f"Looking at: {check.name} ...")
         yield check.look()
@@ -78,49 +81,88 @@ def examine(link: Link | None, settings: Settings, folder: Path, say: Say) -> It
         yield from visit(link, settings, folder, say)
 
 
-def visit(link: Link, settings: Settings, folder: Path, say: Say) -> Iterator[Finding]:
-    """As a guest in the run: what stands in the way ends the visit."""
+def visit(link: Link, settings: Settings, folder: Path | None, say: Say) -> Iterator[Finding]:
+    """As a guest in the run: what stands in the way ends the visit. folder: where the peer would live, if said."""
     from peers.checks.finding import fail
+    from peers.checks.run import Seeds, Terms
     from swarm.identity import Identity
+
+    try:
+        with guest(link, settings, Identity.generate(), say) as network:
+            say("Dialling the seeds ...")
+            seeds, terms = Seeds(network, link).look(), Terms(network, link)
+            yield seeds
+            if seeds.verdict == "fail":
+                return
+            yield terms.look()
+            if terms.signed is not None and terms.signed.manifest.join.policy == "open":
+                yield from inside(network, link, terms.signed.manifest, settings, folder, say)
+        if terms.signed is not None and terms.signed.manifest.join.policy == "invited":
+            yield from let_in(link, terms.signed, settings, folder, say)
+    except ResourceError as error:
+        yield fail("network", str(error), "choose another port: --listen /ip4/0.0.0.0/tcp/0")
+
+
+@contextmanager
+def guest(link: Link, settings: Settings, identity: Identity, say: Say) -> Iterator[Network]:
     from swarm.network.caps import Caps
     from swarm.network.host import Network
 
+    say("Starting the network daemon ...")
     network = Network(
-        Identity.generate(),
+        identity,
         link.digest,
         listen=settings.listen,
         announce=settings.announce,
         client=settings.client,
         caps=Caps(settings.upload_mbit, settings.download_mbit),
     )
-    say("Starting the network daemon ...")
     try:
-        network.start()
-        yield from inside(network, link, settings, folder, say)
-    except ResourceError as error:
-        yield fail("network", str(error), "choose another port: --listen /ip4/0.0.0.0/tcp/0")
+        yield network.start()
     finally:
         network.close()
 
 
-def inside(network: Network, link: Link, settings: Settings, folder: Path, say: Say) -> Iterator[Finding]:
+def let_in(link: Link, signed: SignedManifest, settings: Settings, folder: Path | None, say: Say) -> Iterator[Finding]:
+    """Of a run that is not open: with the key of the peer's folder, since only who is invited is answered there."""
+    from peers.checks.finding import warn
+    from peers.checks.run import Invited
+    from peers.owner.guest_book import GuestBook
+    from peers.owner.membership import guarded
+    from swarm.identity import Identity
+
+    place = folder or run_folder(link.digest)
+    path = place / "identity.pem"
+    with ExitStack() as stack:
+        identity = Identity.load(path) if path.exists() else None
+        try:
+            stack.enter_context(identity.lock() if identity is not None else nullcontext())
+        except IdentityError as error:
+            yield warn("invitation", f"not asked: {error}".partition("; ")[0], f"bloomswarm status --dir {place}")
+            return
+        network = stack.enter_context(guest(link, settings, identity or Identity.generate(), say))
+        network.meet(link.peers)
+        guarded(network, signed)
+        invited = Invited(network, signed, link, GuestBook(place, signed), key=identity is not None).look()
+        yield invited
+        if invited.verdict != "fail":
+            yield from inside(network, link, signed.manifest, settings, folder, say)
+
+
+def inside(
+    network: Network, link: Link, manifest: Manifest, settings: Settings, folder: Path | None, say: Say
+) -> Iterator[Finding]:
     from peers.checks.machine import Disk, Memory
     from peers.checks.pace import Pace, apply_seconds
-    from peers.checks.run import Clock, Line, Reachable, Seeds, Terms
+    from peers.checks.run import Clock, Course, Line, Reachable
     from peers.prospects import disk_needed, memory_needed, prospects
     from peers.visit import heard, others, ways_to
 
-    say("Dialling the seeds ...")
-    seeds = Seeds(network, link).look()
-    yield seeds
-    if seeds.verdict == "fail":
-        return
-    terms = Terms(network, link)
-    yield terms.look()
-    if terms.signed is None:
-        return
-    manifest = terms.signed.manifest
     records = heard(network)
+    course = Course(link, records, manifest.training.steps).look()
+    yield course
+    if course.verdict != "ok":
+        return
     asked = others(network, link, records)
     ways = ways_to(network, asked, say)
     yield Clock(ways).look()
@@ -129,7 +171,7 @@ def inside(network: Network, link: Link, settings: Settings, folder: Path, say: 
     yield Line(ways, plan).look()
     memory = Memory(memory_needed(manifest), what="a peer of this run").look()
     yield memory
-    yield Disk(folder, disk_needed(manifest), what="a peer of this run").look()
+    yield Disk(folder or home(), disk_needed(manifest), what="a peer of this run").look()
     if memory.verdict != "fail":
         say("Computing one micro-batch of the run's model ...")
         yield Pace(manifest, settings, plan.others_per_second).look()
@@ -150,6 +192,8 @@ def sentence(found: list[Finding], run: bool) -> str:
     if not run:
         return "This machine can take part in a run; name one to know more: bloomswarm doctor LINK"
     values = {finding.name: finding.values for finding in found}
+    if "line" not in values:  # nothing to take part in, or a peer of this folder runs and is not disturbed
+        return f"Nothing stands in the way; {found[-1].words}."
     kind = "full" if values["reachable"].get("full") else "client-mode"
     parts = [f"You will be a {kind} peer"]
     if (seconds := values["line"].get("exchange_seconds")) is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from peers.commands.taking_part import chosen, taking_part
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     "  bloomswarm join LINK --yes --dir my-peer --device cuda",
 )
 @click.argument("link")
-@click.option("--yes", is_flag=True, help="Do not ask before joining.")
-@click.option("--settings", type=click.Path(path_type=Path), help="A TOML file with any of the settings below.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="This peer's folder  [~/.bloomswarm/runs/..]")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Where the run's text is on this machine, if it is local."
@@ -39,29 +38,22 @@ if TYPE_CHECKING:
 @click.option("--gradient-checkpointing", is_flag=True, default=None, help="Less memory, about a third more time.")
 @click.option("--inner-optimizer", type=click.Choice(["adamw", "adamw-8bit"]), help="Of local runs  [default: adamw]")
 @click.option("--threads", type=int, help="CPU threads  [default: torch's choice]")
-@click.option("--listen", multiple=True, help="Multiaddress to listen on  [default: every interface, a free port]")
-@click.option("--announce", multiple=True, help="Multiaddress to tell others, if they cannot see the one above.")
-@click.option("--upload", "upload_mbit", type=float, help="Mbit/s, the most to send  [default: no cap]")
-@click.option("--download", "download_mbit", type=float, help="Mbit/s, the most to receive  [default: no cap]")
 @click.option("--client", is_flag=True, default=None, help="Accept no connections (behind a strict NAT).")
-@click.option("--metrics-port", type=int, help="On loopback; 0: any free one  [default: 0]")
-@click.option("--no-metrics", is_flag=True, help="Serve no metrics.")
 @click.option("--wait-for", type=click.IntRange(1, 1000), default=1, help="Peers to wait for before the first step.")
-@click.option("--log-format", type=click.Choice(["plain", "json"]), help="[default: plain]")
-def command(link: str, yes: bool, settings: Path | None, wait_for: int, no_metrics: bool, **flags: Any) -> None:
+@taking_part
+def command(link: str, yes: bool, wait_for: int, **flags: Any) -> None:
     """Train with the run of LINK until it ends or you press Ctrl+C."""
     from swarm.link import parse
-    from swarm.settings import load_settings
 
-    parsed = parse(link)
-    for name in ("listen", "announce"):
-        flags[name] = flags[name] or None
-    chosen = load_settings(settings, metrics=False if no_metrics else None, **flags)
+    parsed, settings = parse(link), chosen(**flags)
+    if settings.device != "auto":
+        from peers.training.device import choose_device
+
+        choose_device(settings.device, click.echo)  # what cannot be had is said before anything is joined
     from peers.stay import run_peer
 
-    raise SystemExit(
-        run_peer(parsed, chosen, agree=accept if yes else partial(ask, private=chosen.private), wait_for=wait_for)
-    )
+    agree = accept if yes else partial(ask, private=settings.private)
+    raise SystemExit(run_peer(parsed, settings, agree=agree, wait_for=wait_for))
 
 
 def accept(signed: SignedManifest, network: Network, link: Link) -> None:
@@ -87,12 +79,18 @@ def expected(signed: SignedManifest, network: Network, link: Link) -> list[str]:
     from peers.checks.machine import Disk, Memory
     from peers.checks.pace import apply_seconds
     from peers.commands.terminal import passing
+    from peers.ending import ending
     from peers.folders import home
     from peers.prospects import disk_needed, memory_needed, prospects
     from peers.telling.progress import read_progress
     from peers.visit import others, ways_to
+    from swarm.sizing import show_bytes
+    from swarm.state_file import file_size
 
     records = read_progress(network)
+    if (over := ending(link, records)) is not None:
+        size = show_bytes(file_size(signed.manifest))
+        return [f"Ended      {over.words}: its final checkpoint ({size}) is fetched, and nothing is trained"]
     with passing() as say:
         ways = ways_to(network, others(network, link, records), say)
     manifest = signed.manifest
@@ -111,10 +109,11 @@ def describe(signed: SignedManifest) -> str:
     manifest = signed.manifest
     stock = manifest.data.stock
     size = sizing(manifest)
+    told = f": {manifest.description}" if manifest.description else ""
     licences = ", ".join(sorted({source.licence for source in manifest.data.sources}))
     return "\n".join(
         [
-            f"Run        {manifest.name} ({signed.digest[:16]}): {manifest.description}",
+            f"Run        {manifest.name} ({signed.digest[:16]}){told}",
             f"Owner      {friendly_name(manifest.owner)} ({manifest.owner})",
             f"Model      {manifest.model.architecture}, {size.parameters:,} parameters, licence {manifest.licence}",
             f"Languages  {' '.join(sorted(stock))}",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from peers.commands.taking_part import FORMAT, JSON
+
 PORT = 9465
 
 
@@ -24,7 +26,8 @@ PORT = 9465
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where the curve is kept  [~/.bloomswarm/..]")
 @click.option("--no-probe", is_flag=True, help="Do not dial peers from outside.")
 @click.option("--probe-private", is_flag=True, help="Dial private and loopback addresses too.")
-@click.option("--log-format", type=click.Choice(["plain", "json"]), default="plain", show_default=True)
+@JSON
+@FORMAT
 def command(
     link: str,
     port: int,
@@ -32,7 +35,8 @@ def command(
     folder: Path | None,
     no_probe: bool,
     probe_private: bool,
-    log_format: str,
+    as_json: bool,
+    log_format: str | None,
 ) -> None:
     """Watch the run of LINK until Ctrl+C: a page for people, /metrics for Prometheus, /api/v1 for programs."""
     from swarm.network.lean import import_lean
@@ -48,5 +52,6 @@ def command(
     folder = folder or run_folder(parsed.digest) / "monitor"
     folder.mkdir(parents=True, exist_ok=True)
     with Leave() as leave:
-        observer = Observer(parsed, folder, Events(log_format, folder), leave)
+        events = Events("json" if as_json else log_format or "plain", folder)
+        observer = Observer(parsed, folder, events, leave)
         observer.run(port, public_host or "127.0.0.1", probe=not no_probe, private=probe_private)

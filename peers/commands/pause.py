@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -11,10 +12,15 @@ from peers.folders import PAUSED
 
 @click.command("pause", epilog="Example: bloomswarm pause --dir my-peer")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="A peer's folder  [all under ~/.bloomswarm]")
-def command(folder: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(folder: Path | None, as_json: bool) -> None:
     """Let the peers of this machine compute nothing until `bloomswarm resume`. They stay in step with the swarm."""
     from peers.commands.status import folders
 
-    for each in folders(folder):
+    found = folders(folder)
+    for each in found:
         (each / PAUSED).touch()
-        click.echo(f"{each.name}: pauses after what it computes now; go on with `bloomswarm resume`")
+        if not as_json:
+            click.echo(f"{each.name}: pauses after what it computes now; go on with `bloomswarm resume`")
+    if as_json:
+        click.echo(json.dumps({"paused": [str(each) for each in found]}))

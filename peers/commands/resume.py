@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -11,11 +12,17 @@ from peers.folders import PAUSED
 
 @click.command("resume", epilog="Example: bloomswarm resume --dir my-peer")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="A peer's folder  [all under ~/.bloomswarm]")
-def command(folder: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(folder: Path | None, as_json: bool) -> None:
     """Let the paused peers of this machine train again."""
     from peers.commands.status import folders
 
+    resumed: list[str] = []
     for each in folders(folder):
         paused = (each / PAUSED).exists()
         (each / PAUSED).unlink(missing_ok=True)
-        click.echo(f"{each.name}: {'goes on' if paused else 'was not paused'}")
+        resumed += [str(each)] if paused else []
+        if not as_json:
+            click.echo(f"{each.name}: {'goes on' if paused else 'was not paused'}")
+    if as_json:
+        click.echo(json.dumps({"resumed": resumed}))

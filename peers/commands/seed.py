@@ -5,22 +5,26 @@ A running swarm does not need it: peers know each other. Newcomers do.
 
 from __future__ import annotations
 
-from contextlib import closing
+import json
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from peers.acquaintances import Acquaintances, doors_of
-from swarm.errors import LinkError, NetworkError, ResourceError
+from peers.commands.taking_part import FORMAT, JSON
+from swarm.errors import IdentityError, LinkError, NetworkError, ResourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from peers.lifecycle import Leave
     from peers.run_folder import RunFolder
     from peers.telling.events import Events
+    from swarm.amendment import Chain
+    from swarm.identity import Identity
     from swarm.manifest import SignedManifest
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
@@ -29,6 +33,7 @@ LOOK_SECONDS = 1.0
 REVIVALS = 5  # times that a daemon which died is started again
 OWN_DOORS, OF_ANOTHER, MOST_DOORS = 8, 2, 12  # addresses in a link: it must stay one that can be pasted
 EVERYWHERE = ("/ip4/0.0.0.0/tcp/0",)
+KEEP = "To give them the final checkpoint too: bloomswarm seed RUN --from CHECKPOINT."
 
 
 @click.command(
@@ -44,7 +49,8 @@ EVERYWHERE = ("/ip4/0.0.0.0/tcp/0",)
 @click.option("--peer", multiple=True, help="To be a further seed: the run's link, or the address of a peer of it.")
 @click.option("--from", "checkpoint", type=click.Path(path_type=Path), help="Start a dead run again from this state.")
 @click.option("--link", "only_link", is_flag=True, help="Print the link again and end; the seed goes on.")
-@click.option("--log-format", type=click.Choice(["plain", "json"]), default="plain", show_default=True)
+@JSON
+@FORMAT
 def command(
     run: Path,
     listen: tuple[str, ...],
@@ -52,19 +58,24 @@ def command(
     peer: tuple[str, ...],
     checkpoint: Path | None,
     only_link: bool,
-    log_format: str,
+    as_json: bool,
+    log_format: str | None,
 ) -> None:
     """Serve the run in folder RUN (from `create`) and print the link to join it with. Ctrl+C ends it."""
+    from peers.run_folder import RunFolder
+
+    if only_link:
+        link = RunFolder(run).link()
+        click.echo(json.dumps({"link": link}) if as_json else link)
+        return
+    RunFolder(run).manifest()  # a wrong folder is said before the network's libraries are read
     from swarm.network.lean import import_lean
 
     import_lean()
-    from peers.run_folder import RunFolder
     from peers.telling.events import Events
 
-    if only_link:
-        click.echo(RunFolder(run).link())
-        return
-    raise SystemExit(serve(run, listen, announce, peer, Events(log_format, run), checkpoint=checkpoint))
+    events = Events("json" if as_json else log_format or "plain", run)
+    raise SystemExit(serve(run, listen, announce, peer, events, checkpoint=checkpoint))
 
 
 def serve(
@@ -91,7 +102,7 @@ def serve(
     restart = Restart(run, signed, checkpoint) if checkpoint is not None else None
     identity = Identity.load_or_create(run / "seed.pem")
     doors = given_doors(peers, signed.digest)
-    with Leave() as leave, identity.lock():
+    with Leave() as leave, alone(run, identity):
         make = partial(
             Network,
             identity,
@@ -112,6 +123,18 @@ def serve(
             raise NetworkError(f"{leave.reason}; start the seed again, its link stays the same with --listen")
         events("left", "The seed has left; peers that know each other go on without it.")
     return 0
+
+
+@contextmanager
+def alone(run: Path, identity: Identity) -> Iterator[None]:
+    """IdentityError where this folder's seed runs already."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(identity.lock())
+        except IdentityError:
+            remedy = f"its link is printed by: bloomswarm seed {run} --link"
+            raise IdentityError(f"{identity.name}, the seed of {run}, already runs here; {remedy}") from None
+        yield
 
 
 def opened(make: Callable[..., Network], listen: tuple[str, ...], folder: RunFolder) -> Network:
@@ -147,14 +170,14 @@ class Seed:
     def __init__(self, network: Network, signed: SignedManifest, folder: RunFolder, events: Events) -> None:
         self.network, self.signed, self.folder, self.events = network, signed, folder, events
         self.acquaintances = Acquaintances(folder.path / "peers.json")
-        self.link, self.said = "", False
+        self.link, self.said, self.over = "", False, False
+        self.reached = folder.reached()
 
     def watch(self, leave: Leave) -> None:
         """Until told to leave."""
         from peers.owner.amendments import Amendments
         from peers.owner.watched import step_of
         from peers.telling.progress import Progress
-        from swarm.amendment import version_at
 
         last, first = -1, self.signed.manifest
         own = self.network.addresses()
@@ -163,17 +186,39 @@ class Seed:
         amendments = Amendments(self.folder.path, first)
         amendments.serve(self.network)
         with Progress(self.network, role="seed", lonely=self.look_for_others) as progress:
-            progress.tell(step=0, state="serving", addresses=tuple(own)[:8])
+            progress.tell(addresses=tuple(own)[:8], **self.standing(amendments.chain, 0))
             while not leave.event.wait(LOOK_SECONDS):
                 records = progress.records()
                 self.tell(own, records)
                 self.acquaintances.remember(records, self.network.peer_id)
                 amendments.look(self.network, records)
-                if amendments.read() != progress.values.get("amendments", 0):
-                    progress.tell(amendments=amendments.read())
                 step = step_of(first, amendments.chain, records.values())
-                steps = version_at(first, amendments.chain, step).training.steps
-                last = say_step(records, step, steps, last, self.events)
+                news = {"amendments": amendments.read(), **self.standing(amendments.chain, step)}
+                if any(progress.values.get(name, 0) != value for name, value in news.items()):
+                    progress.tell(**news)
+                last = say_step(records, step, self.end_at(amendments.chain, step), last, self.events)
+
+    def standing(self, chain: Chain, step: int) -> dict[str, Any]:
+        """How far this seed has seen the swarm, also before it was started again: newcomers are told by it."""
+        from peers.state.restart import CHECKPOINTS
+        from swarm.checkpoint import saved
+
+        if step > self.reached:
+            self.reached = step
+            self.folder.write_reached(step)
+        ended = self.reached >= self.end_at(chain, self.reached)
+        if ended and not self.over:
+            self.events("ended", f"The run has ended at step {self.reached:,}: newcomers are told so. {KEEP}")
+        self.over = ended
+        kept = saved(self.folder.path / CHECKPOINTS)
+        values = {"step": self.reached, "state": "finished" if ended else "serving"}
+        return values | ({"checkpoint_step": int(kept[0].name[5:])} if kept else {})
+
+    def end_at(self, chain: Chain, step: int) -> int:
+        """The last step of the version that counts then."""
+        from swarm.amendment import version_at
+
+        return version_at(self.signed.manifest, chain, step).training.steps
 
     def look_for_others(self, seconds: float) -> None:
         """Peers may be there that do not know us: two halves of one run would never meet."""

@@ -17,6 +17,7 @@ from swarm.identity import friendly_name
 
 if TYPE_CHECKING:
     from peers.lifecycle import Leave
+    from peers.owner.guest_book import GuestBook
     from peers.telling.events import Events
     from swarm.link import Link
     from swarm.manifest import SignedManifest
@@ -49,13 +50,18 @@ def require_invitation(network: Network, signed: SignedManifest, link: Link, fol
 
     book = GuestBook(folder, signed)
     guard.keep = book.write_revocations
+    look_for_invitation(network, guard, book, link)
+    require_invited(network, signed)
+    book.write_invitations({network.peer_id: guard.admission.invitations[network.peer_id]})
+
+
+def look_for_invitation(network: Network, guard: Guard, book: GuestBook, link: Link) -> None:
+    """In the peer's folder, in the link, and with the link's peers; and for what was revoked."""
     kept = book.invitations().get(network.peer_id)
     for shown in (kept.to_bytes() if kept else b"", bytes.fromhex(link.invitation or "")):
         guard.admission.invited(network.peer_id, shown)
     guard.admission.take(book.revocations().data)
     ask(network, guard, [address.rpartition("/p2p/")[2] for address in link.peers[:DOORS]])
-    require_invited(network, signed)
-    book.write_invitations({network.peer_id: guard.admission.invitations[network.peer_id]})
 
 
 def require_invited(network: Network, signed: SignedManifest) -> None:

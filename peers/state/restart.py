@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peers.run_folder import RunFolder
 from peers.state.endorsements import Endorsements
 from swarm.errors import ConfigError
 
@@ -47,6 +48,7 @@ class Restart:
                     "--from is for a run that nobody trains any more: leave it out"
                 )
         take_in(self.checkpoint, self.run / CHECKPOINTS)
+        RunFolder(self.run).write_reached(step)
         Endorsements(self.run, self.manifest).keep(self.endorsement)
         return f"The run goes on from step {step}: its owner vouches for that state, which is served here."
 

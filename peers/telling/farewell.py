@@ -30,14 +30,16 @@ def linger(progress: Progress, last_step: int, leave: Leave) -> None:
         leave.event.wait(WAIT_SECONDS)
 
 
-def farewell(reporter: Reporter, finished: bool, checkpoint: Path | None, state: SharedState) -> None:
-    """One event. checkpoint: None where the disk could keep none."""
+def farewell(
+    reporter: Reporter, finished: bool, checkpoint: Path | None, state: SharedState, words: str | None = None
+) -> None:
+    """One event. checkpoint: None where the disk could keep none. words: in place of what was given."""
     seconds, network = time.monotonic() - reporter.began, reporter.network
     end = f"Reached step {state.step}." if finished else f"Left at step {state.step}."
     kept = f"Checkpoint: {checkpoint}" if checkpoint is not None else "No checkpoint could be kept."
     reporter.events(
         "finished" if finished else "left",
-        f"{end} {given(reporter, seconds)} {kept}",
+        f"{end} {words or given(reporter, seconds)} {kept}",
         peer_id=network.peer_id,
         name=friendly_name(network.peer_id),
         step=state.step,

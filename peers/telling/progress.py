@@ -78,7 +78,8 @@ class Progress:
         return {
             peer: record
             for peer, record in self.heard.items()
-            if record.role in ("trainer", "assistant", "archive") and record.state not in ("leaving", "finished")
+            if (record.role in ("trainer", "assistant") and record.state not in ("leaving", "finished"))
+            or (record.role == "archive" and record.state != "leaving")  # it stays when the run is over
         }
 
     def _run(self) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib.resources
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections import deque
 from collections.abc import Sequence
@@ -63,6 +65,7 @@ class Daemon:
         """
         _check_addresses(listen, "listen")
         _check_addresses(announce, "announce")
+        _require_free(listen)
         folder = SocketFolder()
         control = str(folder.path / "daemon.sock")
         key_in, key_out = os.pipe()
@@ -175,6 +178,21 @@ def _check_addresses(addresses: Sequence[str], name: str) -> None:
             check_listen(address)
         except AddressError as error:
             raise ConfigError(f"{name} {address[:80]!r} {error}; write it like /ip4/0.0.0.0/tcp/4001") from None
+
+
+def _require_free(listen: Sequence[str]) -> None:
+    """ResourceError where somebody listens already. Two daemons could share a port (SO_REUSEPORT), and neither know."""
+    for address in listen:
+        found = re.fullmatch(r"/ip4/([0-9.]+)/tcp/([1-9][0-9]*)", address)
+        if found is None:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has just closed is free
+            try:
+                probe.bind((found.group(1), int(found.group(2))))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise _start_failure("address already in use", [":".join(found.groups())]) from None
 
 
 def _start_failure(said: str, listen: Sequence[str]) -> ConfigError | ResourceError | NetworkError:

@@ -27,6 +27,7 @@ TRIPS = 3
 AT_ONCE = 4  # questions under way together, so that a long way does not leave the line idle
 SIZES = (64 << 10, MOST_BYTES)  # the larger one only where the smaller went fast
 FAST_SECONDS = 1.0
+TRIP_PART = 4  # the trip may have been slower than the way with bytes: of that a fourth counts at least
 ANSWER_SECONDS = 30.0
 
 
@@ -111,7 +112,7 @@ async def _speed(ask: Callable[[int], Awaitable[float]], trip: float) -> float:
         began = time.perf_counter()
         await asyncio.gather(*(ask(size) for _ in range(AT_ONCE)))
         seconds = time.perf_counter() - began
-        mbit = AT_ONCE * size * 8e-6 / max(seconds - trip, 1e-4)
+        mbit = AT_ONCE * size * 8e-6 / max(seconds - trip, seconds / TRIP_PART)
         if seconds > FAST_SECONDS:
             break
     return mbit

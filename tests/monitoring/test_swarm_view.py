@@ -9,6 +9,7 @@ from pretend_swarm import STEP_SECONDS, Pretend, document, facts
 from monitoring.view.document import swarm_document
 from monitoring.view.swarm import SwarmView
 from swarm.link import parse
+from swarm.records import ProgressRecord
 
 
 def test_a_healthy_swarm_has_no_problem() -> None:
@@ -91,6 +92,22 @@ def test_an_ended_run_is_finished_and_not_dead_and_a_restarted_monitor_still_kno
     again.observe({}, swarm.now)
     assert swarm_document(again, swarm.now, [])["verdict"]["status"] == "finished"
     assert len(again.curve) == len(swarm.watch.view.curve)
+
+
+def test_who_comes_after_the_end_hears_of_it_from_a_door_of_the_link_and_from_nobody_else() -> None:
+    end = ProgressRecord(step=2000, state="finished", role="seed", version="0.1.0")
+    stranger = Pretend(peers=0, seeds=False)
+    stranger.watch.look({stranger.seed: end})
+    assert not stranger.watch.read(lambda view, now, found: view.finished)
+    door = Pretend(peers=0, seeds=False)
+    (seed,) = door.watch.view.facts.doors
+    door.watch.look({seed: end})
+    document = door.watch.read(swarm_document)
+    assert (document["step"], document["finished"], document["problems"]) == (2000, True, [])
+    assert document["verdict"]["words"] == "Finished: all 2,000 steps are done."
+    early = Pretend(peers=3)
+    early.watch.look({**early.records(), seed: end})
+    assert not early.watch.read(lambda view, now, found: view.finished), "while somebody trains nobody is believed"
 
 
 def test_two_monitors_give_the_same_figures_and_count_each_other_as_no_trainer() -> None:

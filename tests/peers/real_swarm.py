@@ -119,6 +119,14 @@ def swarm_of(folder: Path, run: Path) -> Iterator[RealSwarm]:
         end_all([peer.process for peer in swarm.started], 8)
 
 
+@contextmanager
+def seeded(folder: Path) -> Iterator[RealSwarm]:
+    """Of a small run that has a seed."""
+    with swarm_of(folder, make_run(folder)) as swarm:
+        swarm.seed()
+        yield swarm
+
+
 def step_of(peer: Followed) -> int:
     """The last step that it has said."""
     return int(peer.steps[-1]["step"]) if peer.steps else 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.peers.real_swarm import RealSwarm, free_port, in_rounds_of, make_run, step_of, swarm_of, wait_for
+from tests.peers.real_swarm import RealSwarm, free_port, in_rounds_of, seeded, step_of, wait_for
 from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -15,9 +15,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
 
 @pytest.fixture(scope="module")
 def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSwarm]:
-    folder = tmp_path_factory.mktemp("assist")
-    with swarm_of(folder, make_run(folder)) as swarm:
-        swarm.seed()
+    with seeded(tmp_path_factory.mktemp("assist")) as swarm:
         yield swarm
 
 

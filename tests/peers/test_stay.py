@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from peers.demo.follow import Followed
-from tests.peers.real_swarm import LOOPBACK, RealSwarm, free_port, in_rounds_of, make_run, step_of, swarm_of, wait_for
+from tests.peers.real_swarm import LOOPBACK, RealSwarm, free_port, in_rounds_of, seeded, step_of, wait_for
 from tests.peers.swarm_demo import alive, tree
 from tests.peers.test_cli import assert_one_line, run
 
@@ -23,9 +23,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSwarm]:
-    folder = tmp_path_factory.mktemp("stay")
-    with swarm_of(folder, make_run(folder)) as swarm:
-        swarm.seed()
+    with seeded(tmp_path_factory.mktemp("stay")) as swarm:
         yield swarm
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from peers.demo.follow import Followed
 from swarm.link import Link, parse
-from tests.peers.real_swarm import LOOPBACK, RealSwarm, in_rounds_of, make_run, step_of, swarm_of, wait_for
+from tests.peers.real_swarm import LOOPBACK, RealSwarm, in_rounds_of, seeded, step_of, wait_for
 from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -26,9 +26,7 @@ CLOCK = "tests.peers.wrong_clock"
 
 @pytest.fixture(scope="module")
 def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSwarm]:
-    folder = tmp_path_factory.mktemp("trouble")
-    with swarm_of(folder, make_run(folder)) as swarm:
-        swarm.seed()
+    with seeded(tmp_path_factory.mktemp("trouble")) as swarm:
         yield swarm
 
 

@@ -48,7 +48,10 @@ class Journal:
         self.file.truncate(self.ends[-1])
 
     def follow(self, log: Log) -> None:
-        """Make the file hold what `log` holds: append new commits, and first cut off those of a lineage it has left."""
+        """Make the file hold what `log` holds: append new commits, and first cut off those of a lineage it has left.
+
+        What is here beyond the tip stays: a process may die while it replays, or lack the bytes of the last round.
+        """
         try:
             self._follow(log)
         except OSError as error:
@@ -62,6 +65,8 @@ class Journal:
         start = len(log.chain) - 1
         while start > 0 and log.chain[start].position.head not in self.places:
             start -= 1
+        if log.tip.head in self.places:
+            return  # a log that is being replayed: what follows in the file is its own
         common = log.chain[start].position.head
         if common in self.places:
             self._cut(self.places[common] + 1)

@@ -1,10 +1,12 @@
 """Going on after a restart from what is on this peer's own disk: rounds after the checkpoint are replayed, not lost.
 
-Only if every mean of every later round is here; otherwise the others tell, or, if there are none, the run goes on from
-the checkpoint as a lineage of its own.
+As far as their means are here: one that was killed may lack those of its last round. The others tell it the rest; if
+there are none, the run goes on from there as a lineage of its own.
 """
 
 from __future__ import annotations
+
+from itertools import takewhile
 
 from swarm.averaging.live.driver import Driver
 from swarm.averaging.round.events import Held, Received
@@ -15,13 +17,12 @@ def replay(driver: Driver) -> int:
     """Feed the journal's rounds after the start to the core; how many there were. In the network's loop."""
     core, journal, start = driver.core, driver.journal, driver.core.log.tip
     commits = journal.commits_after(start.head) if start.round == 0 or start.head in journal.places else []
-    whole = bool(commits) and commits[0].outcome.base == start.head
-    whole = whole and all(digest in driver.means for commit in commits for digest in means_of(commit))
+    if commits and commits[0].outcome.base != start.head:
+        commits = []
+    commits = list(takewhile(lambda commit: all(digest in driver.means for digest in means_of(commit)), commits))
     recent = journal.commits(len(journal.heads) - core.context.policy.history_rounds)
     driver.means.keep_only({digest for commit in [*recent, *commits] for digest in means_of(commit)})
     _keep_for_others(driver, [commit for commit in recent if commit.outcome.round <= start.round])
-    if not whole:
-        return 0
     for commit in commits:
         _replay(driver, commit)
     return len(commits)

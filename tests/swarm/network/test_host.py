@@ -90,6 +90,12 @@ def test_a_taken_port_is_named(join: Join) -> None:
             join(listen=["/ip4/127.0.0.1/tcp/0", f"/ip4/127.0.0.1/tcp/{port}"])
 
 
+def test_two_peers_do_not_share_a_port(join: Join) -> None:
+    port = int(join().addresses()[0].split("/")[4])
+    with pytest.raises(ResourceError, match=rf"127\.0\.0\.1:{port} is taken; .*--listen"):
+        join(listen=[f"/ip4/127.0.0.1/tcp/{port}"])
+
+
 def test_an_address_of_another_machine_is_refused(join: Join) -> None:
     with pytest.raises(ConfigError, match=r"does not have that address"):
         join(listen=["/ip4/8.8.8.8/tcp/0"])

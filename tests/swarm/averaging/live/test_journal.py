@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from swarm.averaging.live.complaint import CALM
 from swarm.averaging.live.journal import Journal
 from swarm.averaging.live.store import Store
+from swarm.averaging.round.log import Entry
 from tests.swarm.averaging.round.table import running
 
 
@@ -27,6 +29,27 @@ def little_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("needs to mount a small file system, which this user may not")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_log_that_is_replayed_cuts_nothing_off_and_another_lineage_does(tmp_path: Path) -> None:
+    table = running(rounds=6)
+    log = table.machines[table.names[0]].core.log
+    whole = list(log.chain)
+    journal = Journal(tmp_path / "log")
+    journal.follow(log)
+    for count in range(2, len(whole) + 1):
+        log.chain = whole[:count]
+        journal.follow(log)
+        assert len(Journal(tmp_path / "log").heads) == len(whole) - 1, "killed here, it would find all again"
+    before, entry = whole[2], whole[3]
+    assert entry.commit is not None
+    outcome = entry.commit.outcome
+    other = replace(outcome, ballot=outcome.ballot._replace(number=outcome.ballot.number + 1))
+    position = replace(entry.position, head=other.head)
+    log.chain = [*whole[:3], Entry(position, replace(entry.commit, outcome=other))]
+    journal.follow(log)
+    assert journal.heads == [whole[1].position.head, before.position.head, other.head]
+    journal.close()
 
 
 def test_a_full_disk_stops_nothing_and_the_rest_is_written_when_there_is_room(

@@ -173,6 +173,22 @@ def healed(group: Peers, names: Iterable[int]) -> None:
     group.wait(together, 120, "one swarm")
 
 
+def test_of_a_round_whose_bytes_did_not_reach_the_disk_only_that_round_is_lost(tmp_path: Path) -> None:
+    with peers(tmp_path, 1) as group:
+        group.wait(lambda: group.step(0) >= ROUND, 90, "some rounds")
+        group.processes[0].kill()
+        group.processes[0].wait(10)
+        before = group.steps(0)
+        newest = max((tmp_path / "0" / "means").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        newest.unlink()
+        group.again(0)
+        group.wait(lambda: group.last(0, "replayed") in (max(before) - 1, max(before)), 60, "all rounds but one")
+        replayed = group.last(0, "replayed")
+        group.wait(lambda: group.step(0) >= replayed + 2, 60, "rounds after it")
+        after = group.steps(0)
+        assert all(after[step]["digest"] == before[step]["digest"] for step in range(1, replayed + 1))
+
+
 def test_what_a_peer_certified_alone_survives_it(tmp_path: Path) -> None:
     """Nobody else is bound to hold those bytes: they are on its disk before word of the certificate leaves it."""
     with peers(tmp_path, 1, moment="a peer that has certified a round alone", round=ROUND + 1) as group:
