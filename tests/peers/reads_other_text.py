@@ -13,8 +13,10 @@ from swarm.data.plan import Plan
 HONEST = Plan.slots_of
 
 
-def of_somebody_else(plan: Plan, roster: tuple[str, ...], peer_id: str, step: int) -> Iterator[int]:
-    return HONEST(plan, (), f"not {peer_id}", step)
+def of_somebody_else(
+    plan: Plan, roster: tuple[str, ...], peer_id: str, step: int, *worn: frozenset[str]
+) -> Iterator[int]:
+    return HONEST(plan, (), f"not {peer_id}", step, *worn)
 
 
 if __name__ == "__main__":
