@@ -151,7 +151,7 @@ PROBLEMS: tuple[Problem, ...] = (
         "warning",
         "A peer's memory keeps growing.",
         "Take `bloomswarm report` there, then restart the peer: it comes back where it was.",
-        "peers whose memory has grown by 30 % in three hours",
+        "peers whose memory has grown by half since it had settled",
     ),
     Problem(
         "peers-unreachable",

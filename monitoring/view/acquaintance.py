@@ -17,7 +17,7 @@ DIGESTS = 8  # remembered of one peer: peers tell those of one step at different
 
 @dataclass
 class Acquaintance:
-    """Times are the monitor's own clock. skew: the peer's clock minus ours when a record first came.
+    """Times are the monitor's own clock. skew: the peer's clock minus ours when a record came.
 
     heard: when it last wrote a record; what a killed peer wrote lives on for a while. read: when it last read text, by
     language. digests: of its state, by step.
@@ -33,6 +33,7 @@ class Acquaintance:
     settled_memory: int | None = None
     departed: str | None = None  # "left" (said goodbye) or "lost" (fell silent)
     behind_since: float | None = None
+    slow: bool = False
     differed: float | None = None  # when its state was last another than the majority's
     doubted: bool = False  # its last record held what cannot be: its totals are not counted on from there
     paces: deque[float] = field(default_factory=lambda: deque(maxlen=PACES))
@@ -74,7 +75,8 @@ class Acquaintance:
 
 
 def meeting(peer_id: str, record: ProgressRecord, now: float) -> Acquaintance:
-    skew = None if record.clock is None else record.clock - now
+    """Its first record may be the last of a peer that is gone: only one from the future tells of a clock."""
+    skew = None if record.clock is None or record.clock < now else record.clock - now
     met = Acquaintance(peer_id, record, now, now, now, now, skew)
     met.note()
     return met

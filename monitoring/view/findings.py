@@ -10,14 +10,13 @@ from monitoring.problems import BY_SLUG, SLUGS, Problem
 from monitoring.view.acquaintance import Acquaintance
 from monitoring.view.digests import differing_peers
 from monitoring.view.lineages import off_lineage
-from monitoring.view.robust import median
-from monitoring.view.swarm import COMPUTING, RESTING, SwarmView
+from monitoring.view.paces import usual_pace
+from monitoring.view.swarm import RESTING, SwarmView
 
 STALLED_SECONDS, STALLED_INTERVALS = 120.0, 8.0
 GRACE_SECONDS = 20.0  # peers apply a round at slightly different times
 FEWEST_ROUNDS, MOST_MISSED = 6, 0.3
 LOST_SECONDS, LOST_FEWEST, LOST_PART = 300.0, 2, 0.25
-SLOW_PART = 0.25
 DISK_BYTES = 512e6
 CLOCK_SECONDS = 10.0
 OLD_CHECKPOINTS = 4.0  # times the run's interval
@@ -104,18 +103,15 @@ def _progress(view: SwarmView, now: float) -> Iterator[Finding]:
     behind = [known for known in trainers if known.behind_since and now - known.behind_since > GRACE_SECONDS]
     if behind:
         yield _of("peers-behind", f"{_peers(len(behind))} more than one step behind.", _ids(behind))
-    yield from _slow(view, trainers)
+    yield from _slow(view)
     yield from _starved(view, now, trainers)
 
 
-def _slow(view: SwarmView, trainers: list[Acquaintance]) -> Iterator[Finding]:
-    believed = [known for known in trainers if known.peer_id not in view.checked.implausible]
-    paces = {each.peer_id: each.pace for each in believed if each.pace is not None and each.record.state in COMPUTING}
-    middle = median([pace for pace in paces.values() if pace > 0])
-    if middle and len(paces) >= 3:
-        slow = tuple(peer for peer, pace in paces.items() if pace < SLOW_PART * middle)
-        if slow:
-            yield _of("peer-slow", f"{_peers(len(slow))} under a quarter of the usual {middle:,.1f} samples/s.", slow)
+def _slow(view: SwarmView) -> Iterator[Finding]:
+    slow = tuple(known.peer_id for known in view.trainers() if known.slow)
+    if slow:
+        usual = usual_pace(view) or 0.0
+        yield _of("peer-slow", f"{_peers(len(slow))} under a quarter of the usual {usual:,.1f} samples/s.", slow)
 
 
 def _starved(view: SwarmView, now: float, trainers: list[Acquaintance]) -> Iterator[Finding]:

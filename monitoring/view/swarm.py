@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from monitoring.metrics import MISSED_REASONS, OTHER
+from monitoring.metrics import OTHER
 from monitoring.view.acquaintance import KEPT, Acquaintance, meeting
 from monitoring.view.claims import Checked, check, swarm_step
+from monitoring.view.counting import since
 from monitoring.view.digests import differing
 from monitoring.view.facts import RunFacts
 from monitoring.view.held_out import Measurement, newest, remember
+from monitoring.view.paces import mark_slow
 from monitoring.view.robust import cap_of, capped_sum, median
 from monitoring.view.starving import starved_languages
 from swarm.records import ProgressRecord
@@ -23,7 +25,6 @@ RECENT_SECONDS = 600.0
 HUNG_SECONDS, HUNG_INTERVALS = 60.0, 4.0  # without a new sample: what a peer said of its speed holds no more
 STALE_SECONDS = 60.0
 FALLEN_SECONDS = 60.0  # a lower step is the swarm's once it has stayed: peers that come back begin at an old one
-OUTCOMES = ("committed", *MISSED_REASONS)
 GOODBYE = ("leaving", "finished")
 RESTING = ("assembling", "waiting", "paused")  # trainers of which nobody expects a step
 COMPUTING = ("training", "averaging", "lagging", "alone")
@@ -93,6 +94,7 @@ class SwarmView:
             known.differed = now
         self.recent.append((now, self.counts - before))
         self.starved = starved_languages(self, now)
+        mark_slow(self)
 
     def unanswered(self, now: float) -> None:
         """No door answered. Where nobody was left before, that is how it still looks, and the picture is not old."""
@@ -281,29 +283,3 @@ class SwarmView:
         self.validations = [Measurement(**found) for found in value.get("validations", ())]
         self.step, self.step_time = int(value["step"]), float(value["step_time"])
         self.seen_step, self.finished = bool(value["seen_step"]), bool(value["finished"])
-
-
-def since(before: ProgressRecord, record: ProgressRecord, facts: RunFacts) -> Counter[tuple[str, ...]]:
-    """What one peer did since its last record, by its own totals. A total that fell began again at zero.
-
-    Languages and outcomes that nobody knows are "other": what strangers write must not become keys here.
-
-    A peer met for the first time has done nothing yet that we saw: its past is not ours to count.
-    """
-    found: Counter[tuple[str, ...]] = Counter()
-    found["samples",] = risen(before.total_samples, record.total_samples)
-    for code, tokens in record.tokens_by_language.items():
-        known = code if code in facts.planned else OTHER
-        found["tokens", known] += risen(before.tokens_by_language.get(code, 0), tokens)
-    for outcome, count in record.rounds.items():
-        rise = risen(before.rounds.get(outcome, 0), count)
-        found["round", "committed" if outcome == "committed" else "missed"] += rise
-        found["outcome", outcome if outcome in OUTCOMES else OTHER] += rise
-    for source, joules in record.energy_joules.items():
-        found["millijoules", source] = risen(1e3 * before.energy_joules.get(source, 0.0), 1e3 * joules)
-    found["micrograms",] = risen(1e6 * before.carbon_grams, 1e6 * record.carbon_grams)
-    return +found
-
-
-def risen(before: float, now: float) -> int:
-    return int(now - before if now >= before else now)

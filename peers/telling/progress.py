@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from peers.knocking import Knocking
 from swarm import __version__
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Progress:
         self.network = network
         self.role = role
         self.lonely, self.found, self.twin = lonely, found, twin
+        self.knocking = Knocking(network) if role != "seed" else None
         self.met, self.patience, self.started = time.monotonic(), LONELY_SECONDS, time.time()
         self.values: dict[str, Any] = {}
         self.heard: dict[str, ProgressRecord] = {}
@@ -97,6 +99,8 @@ class Progress:
             self.closed.wait(max(0.0, SHORTEST_SECONDS - (time.monotonic() - began)))
 
     def _look_round(self, now: float) -> None:
+        if self.knocking is not None:
+            self.knocking.look(self.heard)
         if self.twin is not None and is_twin(self.heard.get(self.network.peer_id), self.started):
             self.twin()
         if len(self.heard.keys() - {self.network.peer_id}) > 0:

@@ -70,6 +70,11 @@ class Broken:
         self.monitor = self.swarm.start("monitor", "monitor", self.swarm.link, *place, "--log-format", "json")
         self.monitor.wait_for("monitor", 120, lambda: False)
 
+    def points_kept(self) -> int:
+        """Of the curve, in what the monitor has on disk."""
+        path = self.folder / "monitor" / "picture.json"
+        return len(json.loads(path.read_bytes())["curve"]) if path.is_file() else 0
+
     def kill(self, *names: str) -> None:
         """As the system does where memory runs out."""
         for name in names:

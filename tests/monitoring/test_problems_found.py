@@ -143,6 +143,28 @@ def test_speed_is_judged_over_several_turns_of_the_loop() -> None:
     assert set(swarm.run(10).problems()["peer-slow"]) == {swarm.ids[2]}
 
 
+def test_a_peer_at_the_threshold_of_slowness_does_not_flicker() -> None:
+    swarm = Pretend().run(20)
+    usual, said = swarm.record(0).samples_per_second, []
+    for part in [0.1] * 10 + [0.2, 0.4] * 20 + [0.9] * 10:
+        swarm.change[2] = lambda step, now, part=part: {"samples_per_second": part * usual}
+        said.append("peer-slow" in swarm.run(1).problems())
+    assert sum(a != b for a, b in itertools.pairwise(said)) == 2, "said once and taken back once"
+    assert not said[-1]
+
+
+def test_the_last_record_of_a_peer_that_is_gone_tells_nothing_of_its_clock() -> None:
+    swarm = Pretend()
+    old = swarm.now - 25
+    swarm.change[2] = lambda step, now: {"clock": old}
+    assert swarm.run(2).problems() == {}
+    swarm.change[2] = lambda step, now: {"clock": now - 25}
+    assert set(swarm.run(2).problems()) == {"clock-wrong"}
+    fast = Pretend()
+    fast.change[2] = lambda step, now: {"clock": now + 25}
+    assert set(fast.run(1).problems()) == {"clock-wrong"}, "one from the future is known at once"
+
+
 def test_the_first_two_that_tell_a_digest_do_not_accuse_each_other() -> None:
     swarm = Pretend(peers=4).run(20)
     for index, digest in ((0, "aa" * 8), (1, "bb" * 8)):
