@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from monitoring.dashboards.operator import OPERATOR
+from monitoring.dashboards.panels import Dashboard
+from monitoring.dashboards.volunteer import VOLUNTEER
 from monitoring.validate import GENERATED
 
 SCHEMA, TYPESCRIPT = "@grafana/schema@13.2.3", "typescript@5"
@@ -108,3 +111,15 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
                     assert x < 24
                     assert (x, y) not in cells, f"{file.stem}: {panel['title']} covers {cells.get((x, y))}"
                     cells[x, y] = panel["title"]
+
+
+@pytest.mark.parametrize("dashboard", [OPERATOR, VOLUNTEER], ids=lambda each: each.uid)
+def test_every_panel_says_what_it_is_and_no_line_in_it_is_nameless(dashboard: Dashboard) -> None:
+    panels = [panel for row in dashboard.rows for panel in row.panels]
+    titles = [panel.title for panel in panels]
+    assert len(set(titles)) == len(titles), "two panels of one name cannot be told apart in a message"
+    for panel in panels:
+        assert len(panel.description) > 10, panel.title
+        for query in panel.queries:
+            assert query.legend, panel.title
+            assert not query.expr.endswith("or vector(0)"), f"{panel.title}: a series without labels beside the others"
