@@ -1,6 +1,7 @@
 """A fleet of processes for benchmarks, one for each peer: told what to do over pipes, timed on the machine's one clock.
 
-What a process does is one of the kinds in `kind_named`.
+What a process does is one of the kinds in `kind_named`. With `links`, each process has a network of its own behind one
+of them (`benchmarks.home_links`).
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ import os
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.home_links import HomeLinks
 
 START_SECONDS = 0.3  # from the word to the start, so that all begin at once
+END_SECONDS = 20.0
 
 
 class Fleet:
     """Use as a context manager. `ask` sends one request to every process and returns their answers, in order."""
 
-    def __init__(self, kind: str, count: int, **options: Any) -> None:
-        self.kind, self.count, self.options = kind, count, options
+    def __init__(self, kind: str, count: int, *, links: HomeLinks | None = None, **options: Any) -> None:
+        self.kind, self.count, self.links, self.options = kind, count, links, options
 
     def __enter__(self) -> Fleet:
         context = multiprocessing.get_context("spawn")
@@ -28,10 +33,13 @@ class Fleet:
         addresses: list[str] = []
         for index in range(self.count):
             here, there = context.Pipe()
-            arguments = (self.kind, there, index, self.count, addresses, self.options)
+            home = os.getpid() if self.links is not None else None
+            arguments = (self.kind, there, index, self.count, addresses, self.options, home)
             process = context.Process(target=serve, args=arguments)
             process.start()
             there.close()
+            if self.links is not None:
+                self.links.connect(here, index)
             self.pipes.append(here)
             self.processes.append(process)
             if index == 0:
@@ -44,9 +52,10 @@ class Fleet:
         for pipe in self.pipes:
             pipe.send(None)
         for process in self.processes:
-            process.join(10)
+            process.join(END_SECONDS)
             if process.is_alive():
                 process.kill()
+                process.join()
 
     def ask(self, what: str, **arguments: Any) -> list[Any]:
         for pipe in self.pipes:
@@ -58,8 +67,20 @@ class Fleet:
         return self.ask(what, at=time.monotonic() + START_SECONDS, **arguments)
 
 
-def serve(kind: str, pipe: Connection, index: int, count: int, addresses: Sequence[str], options: dict) -> None:
-    """One peer's process: do what the pipe says until it says None."""
+def serve(
+    kind: str,
+    pipe: Connection,
+    index: int,
+    count: int,
+    addresses: Sequence[str],
+    options: dict[str, Any],
+    home: int | None,
+) -> None:
+    """One peer's process: do what the pipe says until it says None. home: who carries its packets, if anybody does."""
+    if home is not None:
+        from benchmarks.home_links import move_in
+
+        move_in(pipe, index, home)
     threads = options.pop("threads", 0)
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # before anything that reads it is loaded
@@ -94,6 +115,10 @@ def kind_named(kind: str) -> Any:
         from benchmarks.donors import Donation
 
         return Donation
+    if kind.endswith("at home"):
+        from benchmarks.homes import HivemindAtHome, OursAtHome
+
+        return {"ours at home": OursAtHome, "hivemind at home": HivemindAtHome}[kind]
     from benchmarks.contenders import Hivemind, Ours
 
     return {"ours": Ours, "hivemind": Hivemind}[kind]

@@ -39,7 +39,7 @@ class PacedAccumulator(GradientAccumulator):
         self._sum.normal_(0.0, 1e-3, generator=torch.Generator().manual_seed(1))
         self.pause = threading.Event()
 
-    def _forward_and_backward(self, ids: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    def _forward_and_backward(self, forward: object, ids: torch.Tensor, labels: torch.Tensor) -> list[float]:
         self.pause.wait(sum(itertools.islice(durations, len(ids))))
         return [LOSS] * len(ids)
 

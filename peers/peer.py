@@ -196,6 +196,7 @@ class Peer:
             tell=self.tell,
             leaving=lambda: bool(self.leave) or is_paused(self.folder),
             say=self.say,
+            folder=self.folder,
         )
         certified = self.manifest.averaging.algorithm == "round"
         asked = self.averager.asked if certified else lambda step: False  # with hivemind's it comes back by the state

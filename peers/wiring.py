@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from peers.folders import home
 from peers.run_folder import RunFolder
+from peers.training.compiling import compile_beside
 from peers.training.device import choose_device, further_devices
 from peers.training.evaluator import Evaluator, Validation
 from peers.training.local_work import LocalWork
@@ -144,10 +145,13 @@ def work(
     tell: Callable[[int], None],
     leaving: Callable[[], object],
     say: Say,
+    folder: Path | None = None,
 ) -> GradientWork | LocalWork | PrivateWork:
-    """What the manifest's `training.mode` names; with private text it weighs less."""
+    """What the manifest's `training.mode` names; with private text it weighs less. folder: this peer's, to compile."""
     sums = accumulator(manifest, state, settings, say)
     size = micro_batch(manifest, settings, say, device=sums.device, devices=sums.devices)
+    if folder is not None:
+        compile_beside(manifest, settings, sums, size.size, folder=folder, say=say, resting=leaving)
     made: GradientWork | LocalWork
     if manifest.training.mode == "gradient":
         kind = OverlappedWork if manifest.training.overlap else GradientWork

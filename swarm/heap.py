@@ -1,8 +1,8 @@
-"""Freed memory is kept for the next use: what a round takes and gives back is the same megabytes every time.
+"""Freed memory is kept for the next use: rounds and micro-batches take the same megabytes each time.
 
 By default glibc gives spans of a mebibyte back to the kernel at once and gets them again page by page; measured, that
-took as long as encoding them (docs/benchmarks.md). One arena for all threads, so that what one has freed another can
-use. Elsewhere than on glibc nothing happens.
+took as long as encoding them, and a fifth of a small model's training (docs/benchmarks.md). One arena for all threads,
+so that what one has freed another can use. Elsewhere than on glibc nothing happens.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import ctypes
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # mallopt(3)
-LARGEST_BYTES = 4 << 20  # larger pieces still come from the kernel and go back to it
-KEPT_BYTES = 128 << 20  # free memory above this goes back, too
+LARGEST_BYTES = 32 << 20  # the most that glibc allows; larger pieces still come from the kernel and go back to it
+KEPT_BYTES = 512 << 20  # free memory above this goes back, too: a micro-batch's activations are taken and freed at once
 
 
 def keep_freed_memory() -> bool:

@@ -32,6 +32,7 @@ class Settings(Strict):
     threads: int | None = Field(default=None, ge=1, le=1024)  # CPU threads for arithmetic; None: torch's choice
     gradient_checkpointing: bool = False  # less memory for activations, about a third more time
     inner_optimizer: Literal["adamw", "adamw-8bit"] = "adamw"  # of mode "local"; its moments are this peer's own
+    compile: Literal["auto", "on", "off"] = "auto"  # the model with torch.compile, where it is measured to be faster
     steps: int | None = Field(default=None, ge=1)  # leave after this many; None: stay to the end of the run
     keep_checkpoints: int = Field(default=3, ge=1, le=10_000)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 APPLIED_VALUES = 1 << 20
 ROUND_VALUES = 1 << 23  # too many for a processor's cache, as a real vector is
-TRIES = 3
+TRIES, MOST_TRIES, TRY_SECONDS, WARM_TURNS = 3, 30, 3.0, 2
 MOVES = {"gradient": 5, "local": 8}  # of a whole vector in memory, between model, contribution and state
 COMPARED = 16  # of the state one part in so many is hashed in a round, and all of it at checkpoints
+ROUND_SECONDS, PEER_SECONDS = 0.03, 0.006  # of a round with nothing in it: `benchmarks.step`, `benchmarks.rounds`
 SLOW_SHARE = 0.01  # of the swarm's work: below it, the machine helps more in another way
 
 
@@ -67,9 +68,10 @@ class Pace:
 
 
 def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
-    """Of forward and backward, once warm, the median of three; in mode "local" with the inner optimizer's part.
+    """Of a peer that is warm: micro-batches forward and backward, and in mode "local" inner steps, one after another.
 
-    SwarmError, MemoryShortError where it cannot be.
+    As they come in training: an inner step finds in the cache what a micro-batch has left there, and the other way
+    round. SwarmError, MemoryShortError where it cannot be.
     """
     import numpy as np
 
@@ -77,6 +79,7 @@ def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
     from peers.wiring import inner_optimizer, micro_batch
     from swarm.model.bloom import model_from_vector
     from swarm.model.gradient import GradientAccumulator
+    from swarm.model.initial import quick_weights
     from swarm.model.layout import Layout
     from swarm.model.precision import best_precision
 
@@ -86,19 +89,35 @@ def samples_per_second(manifest: RunConfig, settings: Settings) -> float:
     spec, layout = manifest.model, Layout.of(manifest.model)
     device = choose_device(settings.device, quiet)
     precision = best_precision(device) if settings.precision == "auto" else settings.precision
-    model = model_from_vector(spec, np.zeros(layout.size, np.float32), device)
+    model = model_from_vector(spec, quick_weights(layout), device)
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     sums = GradientAccumulator(model, layout, precision=precision)
     size = micro_batch(manifest, settings, quiet, device=device).size
     ids = np.random.default_rng(0).integers(0, spec.vocab_size, (size, spec.sequence_length))
     batch = SimpleNamespace(input_ids=ids, labels=ids, refs=[SimpleNamespace(language="en")] * size)
-    sums.add(batch)
-    seconds = statistics.median(_seconds(partial(sums.add, batch)) for _ in range(TRIES)) / size
-    if manifest.training.mode == "local":
-        inner = inner_optimizer(manifest, sums, settings, quiet)
-        step = partial(inner.step, 1.0 / size, 1e-9)
-        step()
-        seconds += statistics.median(_seconds(step) for _ in range(TRIES)) / manifest.training.local.inner_batch
-    return 1.0 / seconds
+    inner = inner_optimizer(manifest, sums, settings, quiet) if manifest.training.mode == "local" else None
+
+    def stepping() -> None:
+        sums.settle()
+        if inner is not None:
+            inner.step(1.0 / size, 1e-9)
+        sums.reset()
+
+    adding, steps = _turns([partial(sums.add, batch), stepping])
+    each = manifest.training.local.inner_batch if inner is not None else manifest.training.samples_due(1)
+    return 1.0 / (adding / size + steps / each)
+
+
+def _turns(works: Sequence[Callable[[], object]]) -> list[float]:
+    """Median seconds of each, in turns, once warm: three, and as many as fit into a few seconds."""
+    for _ in range(WARM_TURNS):
+        for work in works:
+            work()
+    began, taken = time.perf_counter(), []
+    while len(taken) < TRIES or (len(taken) < MOST_TRIES and time.perf_counter() - began < TRY_SECONDS):
+        taken.append([_seconds(work) for work in works])
+    return [statistics.median(each) for each in zip(*taken, strict=True)]
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -111,8 +130,8 @@ def round_seconds(config: RunConfig, peers: int) -> float:
     """What a peer computes in a round of so many equals, on a part of the vector, and the rest in proportion.
 
     It encodes its contribution, decodes as much as one vector as a reducer, encodes its share of the mean, decodes and
-    applies the whole mean, moves vectors between model and state, and hashes a part of the state. The time that the
-    bytes take on the line is not in it.
+    applies the whole mean, moves vectors between model and state, and hashes a part of the state; the messages cost
+    what they cost in a round of nothing. The time that the bytes take on the line is not in it.
     """
     import numpy as np
 
@@ -142,7 +161,7 @@ def round_seconds(config: RunConfig, peers: int) -> float:
     whole = (1 + 1 / peers) * encode + 2 * fastest(decoding) + fastest(updating)
     whole += MOVES[config.training.mode] * move
     whole += (1 / COMPARED + 1 / config.training.checkpoint_every) * len(vectors) * hashed
-    return whole * size / part.stop
+    return whole * size / part.stop + ROUND_SECONDS + peers * PEER_SECONDS
 
 
 def apply_seconds(manifest: Manifest) -> float:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     "--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of products  [default: auto]"
 )
 @click.option("--gradient-checkpointing", is_flag=True, default=None, help="Less memory, about a third more time.")
+@click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile  [default: auto, if faster]")
 @click.option("--inner-optimizer", type=click.Choice(["adamw", "adamw-8bit"]), help="Of local runs  [default: adamw]")
 @click.option("--threads", type=int, help="CPU threads  [default: torch's choice]")
 @click.option("--client", is_flag=True, default=None, help="Accept no connections (behind a strict NAT).")

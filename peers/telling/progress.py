@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KIND = "progress"
 LIFETIME_SECONDS = 30.0
 REPEAT_SECONDS = 3.0  # between two records that say the same
+COUNTING_SECONDS = 1.0  # between two of a peer that trains: samples alone are no reason to hurry
 LONELY_SECONDS = 45.0  # without a record of anybody else, before others are looked for
 LONGEST_SECONDS = 600.0  # between two searches; each time twice as long as before, up to this
 SHORTEST_SECONDS = 0.25  # between any two turns: what changes more often is told at the next one
@@ -60,8 +61,9 @@ class Progress:
 
     def tell(self, **values: Any) -> None:
         """Fields of `ProgressRecord`; those not named keep their last value. Returns at once."""
-        self.values = {**self.values, **values}
-        self.changed.set()
+        before, self.values = self.values, {**self.values, **values}
+        if any(before.get(name) != value for name, value in values.items() if name != "samples"):
+            self.changed.set()
 
     def records(self) -> dict[str, ProgressRecord]:
         """The last valid record of every live peer, ours too, by peer id. What they claim is a hint, never proof."""
@@ -88,7 +90,7 @@ class Progress:
         from swarm.errors import NetworkError
 
         while not self.closed.is_set():
-            self.changed.wait(REPEAT_SECONDS)
+            self.changed.wait(COUNTING_SECONDS if self.values.get("samples") else REPEAT_SECONDS)
             self.changed.clear()
             began = time.monotonic()
             try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -47,6 +48,18 @@ class TrainingBatch(Protocol):
     def refs(self) -> Sequence[Ref]: ...
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A faster way through the same model, for micro-batches of (b, s) = `shape` only: others would compile anew.
+
+    failed(error): called once, when it could not be used after all; the model itself is used from then on.
+    """
+
+    shape: tuple[int, int]
+    forward: Callable[..., Any]
+    failed: Callable[[BaseException], None]
+
+
 class GradientAccumulator:
     """Sums gradients over `add`, on the model's device; counts samples, tokens and losses until `reset`."""
 
@@ -58,6 +71,7 @@ class GradientAccumulator:
         self.layout = layout
         self.precision = precision
         self.device = model.device
+        self.compiled: Compiled | None = None
         self.samples = 0
         self.loss_sum = 0.0
         self.scale = FIRST_SCALE if precision == "float16" else 1.0
@@ -81,12 +95,18 @@ class GradientAccumulator:
 
     def compute(self, ids: np.ndarray, labels: np.ndarray) -> list[float]:
         """Add the gradients of (b, s) ids, and count nothing: the loss of each sample. Errors as of `add`."""
+        inside = tuple(torch.as_tensor(part).to(self.device) for part in (ids, labels))
+        compiled = self.compiled if self.compiled is not None and self.compiled.shape == tuple(ids.shape) else None
         try:
-            return self._forward_and_backward(*(torch.as_tensor(part).to(self.device) for part in (ids, labels)))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            return self._forward_and_backward(compiled.forward if compiled else self.model, *inside)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryShortError("Memory ran out") from None
+            if compiled is None:
                 raise
-            raise MemoryShortError("Memory ran out") from None
+            self.compiled = None  # the model as it is tells whether the fault was its own
+            compiled.failed(error)
+            raise AgainError("The compiled model failed") from None
 
     def count(self, refs: Sequence[Ref], length: int, losses: Sequence[float]) -> None:
         """Samples of `length` tokens whose gradients are in the sums, and the loss of each."""
@@ -102,10 +122,12 @@ class GradientAccumulator:
         place.copy_(self._sum)
         self._sum.zero_()
 
-    def _forward_and_backward(self, ids: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    def _forward_and_backward(
+        self, forward: Callable[..., Any], ids: torch.Tensor, labels: torch.Tensor
+    ) -> list[float]:
         """The loss of each sample."""
         with self._computing():
-            logits = self.model(input_ids=ids, use_cache=False).logits  # (b, s, vocabulary)
+            logits = forward(input_ids=ids, use_cache=False).logits  # (b, s, vocabulary)
         losses = sample_losses(logits, labels)
         told: list[float] = losses.detach().tolist()
         if not all(map(math.isfinite, told)):

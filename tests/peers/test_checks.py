@@ -175,8 +175,9 @@ def test_the_model_is_computed_for_real_and_too_little_memory_is_told() -> None:
     assert f"{show_seconds(finding.values['step_seconds'])} a step" in finding.words
     assert "an hour each way" in finding.words
     two, wanted = Pace(manifest(), Settings(), 0.0, lambda *_: 2.0).look(), manifest().training.samples_due(4)
-    assert two.values["step_seconds"] == pytest.approx(wanted / 8, rel=0.02), "four peers of 2 samples/s, and the round"
-    assert two.values["bytes_per_hour"] == pytest.approx(exchanged(manifest()) * 3600 / (wanted / 8), rel=0.02)
+    seconds = two.values["step_seconds"]
+    assert wanted / 8 < seconds < wanted / 8 + 1.0, "four peers of 2 samples/s, and the round"
+    assert two.values["bytes_per_hour"] == pytest.approx(exchanged(manifest()) * 3600 / seconds)
 
     def short(*_: object) -> float:
         raise MemoryShortError("Memory ran out")

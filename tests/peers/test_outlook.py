@@ -69,26 +69,28 @@ def test_memory_and_speed_are_those_of_a_peer_that_trains(name: str, mode: str) 
 
 def training(name: str, mode: str) -> tuple[dict[str, float], dict[str, float]]:
     """In a process of its own: what is promised, and the peak and speed of a real, lone peer."""
-    from benchmarks import step as bench
+    from benchmarks.lone_peer import LonePeer, made
+    from benchmarks.resident import peak_bytes, reset_peak
+    from benchmarks.step import MODEL
 
     config = load_config(ROOT / "configs" / f"{name}.toml")
     samples = outlook(config, Settings(threads=1), lambda config, settings: 1.0).samples
-    shape = config.model.model_dump(include=set(bench.MODEL))
+    shape = config.model.model_dump(include=set(MODEL))
     batch = samples * (24 if name == "tiny" else 4)
-    with bench.made(shape, mode, batch, samples) as text, bench.LonePeer(text, samples) as peer:
+    with made(shape, mode, batch, samples) as text, LonePeer(text, samples) as peer:
         rates: list[tuple[float, float]] = []
-        highest = 0
         for turn in range(4):
             told = outlook(text.manifest, Settings(threads=1, micro_batch=samples))
-            bench.reset_peak()
             began = time.perf_counter()
             trained = peer.turn(batch)
             seconds = time.perf_counter() - began
-            highest = max(highest, bench.peak_bytes(), peer.peak_before_round())
             if turn:
                 promised_seconds = batch / (told.samples_per_second or 1e-9) + round_seconds(text.manifest, 1)
                 rates.append((batch / promised_seconds, trained / seconds))
+        peer.rounds.weighing = True  # which takes time
+        reset_peak()
+        peer.turn(batch)
+        highest = max(peak_bytes(), peer.peak_before_round())
         daemons = sum(child.memory_info().rss for child in psutil.Process().children() if "p2pd" in child.name())
-        seen = highest + daemons
         promised = {"memory": float(cpu_memory(text.manifest, samples)), "rate": statistics.median(r for r, _ in rates)}
-        return promised, {"memory": float(seen), "rate": statistics.median(r for _, r in rates)}
+        return promised, {"memory": float(highest + daemons), "rate": statistics.median(r for _, r in rates)}
