@@ -6,7 +6,6 @@ effects, and because all of it together takes less time than the bytes take on t
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from swarm.averaging.live.store import Store
 from swarm.averaging.live.terms import Terms
 from swarm.averaging.round.events import Compute, Settle
 from swarm.averaging.round.messages import Ballot
+from swarm.digest import content_digest
 
 Key = tuple[bytes, Ballot]
 Parts = tuple[tuple[bytes, float], ...]
@@ -88,7 +88,7 @@ class Arithmetic:
         try:
             for span, place in enumerate(self.terms.spans):
                 encoded = self._encode(span, vector[place])
-                digests.append(hashlib.sha256(encoded.frame).digest())
+                digests.append(content_digest(encoded.frame))
                 frames.append(encoded.frame)
                 norms.append(norm(encoded.quality))
                 quality += encoded.quality
@@ -120,7 +120,7 @@ class Arithmetic:
         encoded = self._reduce(work.span, frames)
         self.owed.replace(work.span, encoded)
         state.last, state.trials[key] = key, (frames, encoded.frame)
-        return hashlib.sha256(encoded.frame).digest(), encoded.frame
+        return content_digest(encoded.frame), encoded.frame
 
     def _reduce(self, span: int, frames: list[tuple[Frame, float]]) -> Encoded:
         terms, total = self.terms, math.fsum(weight for _, weight in frames)
@@ -207,7 +207,7 @@ def checked(terms: Terms, frame: Frame, span: int, *, measure: bool) -> tuple[by
         check(terms.codec, frame, size)
     if not math.isfinite(total):
         raise CodecError(f"a frame's values have squared norm {total}; refused")
-    return hashlib.sha256(frame).digest(), math.sqrt(total)
+    return content_digest(frame), math.sqrt(total)
 
 
 def shifted(error: Exception, start: int) -> Exception:

@@ -18,11 +18,11 @@ import torch
 
 from swarm.averaging.codec import Codec, Encoded, Frame, decode
 from swarm.averaging.codec.coding import bfloat16_tensor
-from swarm.averaging.round.messages import sha256
+from swarm.digest import content_digest, content_digest_of
 from swarm.durable import sync_folder, synced
 
 NAME = "residuals.bin"
-FORMAT = "bloomswarm-residuals-1"
+FORMAT = "bloomswarm-residuals-2"
 LENGTH = struct.Struct("<I")
 MAX_HEAD_BYTES = 1 << 24
 
@@ -79,7 +79,7 @@ def save_residuals(folder: Path, head: bytes, tables: list[list[np.ndarray | Non
     """Write tables of residuals, stamped with the head of the log at which they hold."""
     rows = [[item is not None for item in table] for table in tables]
     content = [item.astype("<u2", copy=False) for table in tables for item in table if item is not None]
-    digest = sha256(*[item.tobytes() for item in content]).hex()
+    digest = content_digest_of(item.data for item in content).hex()
     stamp = json.dumps({"format": FORMAT, "head": head.hex(), "rows": rows, "digest": digest}).encode()
     with synced(folder / NAME) as file:
         file.write(LENGTH.pack(len(stamp)) + stamp)
@@ -99,7 +99,7 @@ def load_residuals(folder: Path, head: bytes, tables: list[Residuals]) -> bool:
         (size,) = LENGTH.unpack_from(data)
         stamp = json.loads(data[LENGTH.size : LENGTH.size + min(size, MAX_HEAD_BYTES)])
         rows, body = stamp["rows"], data[LENGTH.size + size :]
-        if stamp["format"] != FORMAT or stamp["head"] != head.hex() or stamp["digest"] != sha256(body).hex():
+        if stamp["format"] != FORMAT or stamp["head"] != head.hex() or stamp["digest"] != content_digest(body).hex():
             return False
         if [len(row) for row in rows] != [len(table.sizes) for table in tables]:
             return False
