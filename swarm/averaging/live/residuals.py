@@ -1,9 +1,10 @@
 """What the encoding of earlier rounds has lost and the next one adds: error feedback as a transaction, 2 bytes a value.
 
-One table for what this peer sends, one for what it reduces. Encoding replaces a span's residual in place; if the
-outcome does not count on that encoding, the old one is put back: old = new + decoded - value. So nobody holds two
-residuals while a round is under way. What is put back differs from what was there by at most bfloat16's rounding of
-the new one (0.4 % of an error that is itself 1 % of a value).
+One table for what this peer sends, one for what it reduces. Encoding a contribution replaces a span's residual in
+place; if the outcome does not count on that encoding, the old one is put back: old = new + decoded - value. So nobody
+holds two residuals of a whole vector while a round is under way. What is put back differs from what was there by at
+most bfloat16's rounding of the new one (0.4 % of an error that is itself 1 % of a value). A reducer, whose share of the
+vector is small, holds both (`arithmetic`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from swarm.averaging.codec import Codec, Encoded, Frame, decode
+from swarm.averaging.codec import Codec, Frame, decode
 from swarm.averaging.codec.coding import bfloat16_tensor
 from swarm.digest import content_digest, content_digest_of
 from swarm.durable import sync_folder, synced
@@ -46,8 +47,8 @@ class Residuals:
     def __getitem__(self, span: int) -> np.ndarray | None:
         return self.table[span]
 
-    def replace(self, span: int, encoded: Encoded) -> None:
-        self.table[span] = encoded.residual
+    def replace(self, span: int, residual: np.ndarray) -> None:
+        self.table[span] = residual
 
     def put_back(self, span: int, trial: Trial) -> None:
         """The residual from before this encoding."""
