@@ -5,7 +5,7 @@
         checkpoint.json     digests of everything, data cursor, head of the log, whatever the peer adds
         manifest.json       the signed manifest
         tokenizer.json
-        spans.sha256        32 bytes for each span of the state: told by donors without hashing all of it first
+        spans.blake3        32 bytes for each span of the state: told by donors without hashing all of it first
 
 It is written beside its place, synced and renamed (`swarm/durable.py`), so no reader ever finds half of one.
 """
@@ -33,7 +33,7 @@ from swarm.tokenizer import MAX_TOKENIZER_BYTES
 from swarm.validation import Strict, parse_json
 
 STATE, RECORD, MANIFEST, TOKENIZER = "state.safetensors", "checkpoint.json", "manifest.json", "tokenizer.json"
-SPANS = "spans.sha256"
+SPANS = "spans.blake3"
 MAX_RECORD_BYTES = 16 << 20
 NAME = re.compile(r"step-([0-9]{8,12})")
 
@@ -41,7 +41,7 @@ NAME = re.compile(r"step-([0-9]{8,12})")
 class Record(Strict):
     """checkpoint.json. `digest` is over the canonical bytes of all other fields."""
 
-    format: Literal["bloomswarm-checkpoint-1"] = "bloomswarm-checkpoint-1"
+    format: Literal["bloomswarm-checkpoint-2"] = "bloomswarm-checkpoint-2"
     manifest: Sha256
     step: int = Field(ge=0)
     samples: int = Field(ge=0)
@@ -55,7 +55,7 @@ class Record(Strict):
     @staticmethod
     def sealed(values: dict[str, Any]) -> bytes:
         """The JSON of a record with these fields and their digest."""
-        values = {"format": "bloomswarm-checkpoint-1"} | values
+        values = {"format": "bloomswarm-checkpoint-2"} | values
         return canonical_bytes(values | {"digest": digest(canonical_bytes(values))}) + b"\n"
 
     def is_intact(self) -> bool:
@@ -134,8 +134,8 @@ def load(path: Path, expected_manifest: str | None = None) -> Checkpoint:
     if not path.is_dir():
         raise CheckpointError(f"{path} is not a checkpoint folder; name one like checkpoints/step-00000040")
     try:
-        record = parse_json(Record, _read(path / RECORD, MAX_RECORD_BYTES), str(path / RECORD))
         manifest = SignedManifest.from_json(_read(path / MANIFEST, MAX_MANIFEST_BYTES), str(path / MANIFEST))
+        record = parse_json(Record, _read(path / RECORD, MAX_RECORD_BYTES), str(path / RECORD))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     if not record.is_intact():

@@ -8,7 +8,6 @@ checkpoint and a damaged one are all looked at in the same way.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from swarm.digest import content_digest_of
 from swarm.errors import CheckpointError, ResourceError
 from swarm.model.layout import Layout
 from swarm.schema import RunConfig
@@ -108,11 +108,11 @@ class SpanFile:
 
     def digest(self, span: int) -> bytes:
         """Of the span's bytes as they are in the file."""
-        hasher = hashlib.sha256()
-        for place, size in self._places(span):
-            for start in range(0, size, READ_BYTES):
-                hasher.update(os.pread(self.file.fileno(), min(READ_BYTES, size - start), place + start))
-        return hasher.digest()
+        return content_digest_of(
+            os.pread(self.file.fileno(), min(READ_BYTES, size - start), place + start)
+            for place, size in self._places(span)
+            for start in range(0, size, READ_BYTES)
+        )
 
     def digests(self) -> list[bytes]:
         """Of all spans."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from swarm.averaging.averager import Averaged
+from swarm.digest import content_digest_of
 from swarm.errors import RunFailedError
 from swarm.model.initial import vector_digest
 from swarm.model.layout import Layout
@@ -87,15 +88,12 @@ class SharedState:
         return [slice(start, min(start + self.span_size, size)) for start in range(0, size, self.span_size)]
 
     def span_digests(self, indices: Iterable[int] | None = None) -> list[bytes]:
-        """SHA-256 over all vectors of each span (or of those at `indices`), 32 bytes each."""
+        """BLAKE3 over all vectors of each span (or of those at `indices`), 32 bytes each."""
         spans = self.spans()
         return [self._span_digest(spans[index]) for index in (range(len(spans)) if indices is None else indices)]
 
     def _span_digest(self, span: slice) -> bytes:
-        hasher = hashlib.sha256()
-        for vector in self.vectors:
-            hasher.update(vector[span].astype("<f4", copy=False).data)
-        return hasher.digest()
+        return content_digest_of(vector[span].astype("<f4", copy=False).data for vector in self.vectors)
 
     def digest(self) -> str:
         """Of everything: SHA-256 over step, samples (unsigned 64 bit, little-endian) and all span digests, in hex."""

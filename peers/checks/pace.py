@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -136,6 +135,7 @@ def round_seconds(config: RunConfig, peers: int) -> float:
     import numpy as np
 
     from swarm.averaging.codec import codec_named, decode, encode_with_feedback
+    from swarm.digest import content_digest
     from swarm.sizing import parameters
     from swarm.update.rule import rule_of
 
@@ -157,7 +157,7 @@ def round_seconds(config: RunConfig, peers: int) -> float:
         return statistics.median(_seconds(work) for _ in range(TRIES))
 
     encode = fastest(lambda: encode_with_feedback(codec, values, first.residual))
-    move, hashed = fastest(values.copy), fastest(lambda: hashlib.sha256(values.data).digest())
+    move, hashed = fastest(values.copy), fastest(lambda: content_digest(values.data))
     whole = (1 + 1 / peers) * encode + 2 * fastest(decoding) + fastest(updating)
     whole += MOVES[config.training.mode] * move
     whole += (1 / COMPARED + 1 / config.training.checkpoint_every) * len(vectors) * hashed

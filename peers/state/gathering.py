@@ -6,7 +6,6 @@ and contributions are what it names by digest. So nothing is believed because of
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from swarm.averaging.round.context import Context, Self
 from swarm.averaging.round.log import Log
 from swarm.averaging.round.messages import DIGEST
 from swarm.checkpoint import save
+from swarm.digest import content_digest
 from swarm.errors import ConfigError, NetworkError
 from swarm.model.layout import Layout
 from swarm.state import SharedState
@@ -209,7 +209,7 @@ class Gathering:
                 data = self._ask(donor, MEANS, digest, max(self.terms.frame_sizes))
             except NetworkError:
                 continue
-            if hashlib.sha256(data).digest() == digest:
+            if content_digest(data) == digest:
                 write_atomically(place, data)
                 return
             self.network.reject("digest")

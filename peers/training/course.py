@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from swarm.averaging.live.terms import Terms, terms_of
 from swarm.averaging.round.certificate import genesis
 from swarm.checkpoint import load, saved
 from swarm.diary import Told
+from swarm.digest import content_digest
 from swarm.errors import CheckpointError
 from swarm.model.layout import Layout
 from swarm.replay import read_log
@@ -125,6 +125,6 @@ class Course:
 
     def _mean(self, digest: bytes) -> bytes:
         data = self._place(digest).read_bytes()
-        if hashlib.sha256(data).digest() != digest:
+        if content_digest(data) != digest:
             raise CheckpointError(f"{self._place(digest)} is damaged; name another step, or another peer's folder")
         return data

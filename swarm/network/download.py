@@ -8,12 +8,12 @@ empty, who is done takes over what a much slower donor is still at, and whoever 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from swarm.digest import content_digest
 from swarm.errors import NetworkError
 from swarm.network.failure import Cause, PeerError
 
@@ -205,7 +205,7 @@ class Download:
         return await asyncio.shield(check)
 
     def _check(self, flight: Flight) -> bool:
-        if hashlib.sha256(flight.came).digest() != self.digests[flight.span]:
+        if content_digest(flight.came) != self.digests[flight.span]:
             return False
         if flight.span in self.missing:
             self.keep(flight.span, flight.came)

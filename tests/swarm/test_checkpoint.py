@@ -20,7 +20,8 @@ from safetensors.numpy import load_file, save_file
 
 from swarm.checkpoint import latest, load, save, saved
 from swarm.durable import UNFINISHED, unfinished
-from swarm.errors import CheckpointError, ResourceError
+from swarm.errors import CheckpointError, IncompatibleError, ResourceError
+from swarm.manifest import PROTOCOL
 from swarm.state import SharedState
 from swarm.state_file import state_from_bytes, state_to_bytes
 from tests.peers.whole_swarm import Run
@@ -163,6 +164,20 @@ def test_one_of_another_run_and_files_of_two_runs(run: Run, tmp_path: Path) -> N
     shutil.copy(theirs / "manifest.json", mine / "manifest.json")
     with pytest.raises(CheckpointError, match="the files are of two runs"):
         load(mine)
+
+
+def test_one_from_before_contents_were_known_by_blake3_is_one_clear_line(run: Run, tmp_path: Path) -> None:
+    """Its digests are of another kind: "not the state that it describes" would accuse the disk."""
+    path = keep(run, tmp_path, 3)
+    manifest = path / "manifest.json"
+    signed = json.loads(manifest.read_text())
+    assert signed["manifest"]["protocol"] == PROTOCOL
+    signed["manifest"]["protocol"] = 1
+    manifest.write_text(json.dumps(signed))
+    record = path / "checkpoint.json"
+    record.write_text(record.read_text().replace("bloomswarm-checkpoint-2", "bloomswarm-checkpoint-1"))
+    with pytest.raises(IncompatibleError, match="speaks protocol 1, this is 2; install the version"):
+        load(path)
 
 
 def test_what_is_no_folder(tmp_path: Path) -> None:

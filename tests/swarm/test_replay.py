@@ -12,7 +12,7 @@ from swarm.averaging.codec import encode_with_feedback
 from swarm.averaging.live.kept import Keeper, Sent, kept, read_sent
 from swarm.averaging.live.terms import Terms, terms_of
 from swarm.averaging.round.merkle import levels
-from swarm.averaging.round.messages import sha256
+from swarm.digest import content_digest
 from swarm.errors import CheckpointError, RunFailedError
 from swarm.replay import Claim, compare, require_sent
 from tests.peers.whole_swarm import Run
@@ -49,7 +49,7 @@ def encoded(gift: Contribution, terms: Terms) -> list[bytes]:
 
 
 def claim(frames: list[bytes]) -> Claim:
-    return Claim("one", 4, SAMPLES, levels([sha256(frame) for frame in frames])[-1][0], True, bytes(32), ROSTER)
+    return Claim("one", 4, SAMPLES, levels([content_digest(frame) for frame in frames])[-1][0], True, bytes(32), ROSTER)
 
 
 def test_the_honest_contribution_is_the_same_and_every_other_is_not(run: Run, terms: Terms) -> None:

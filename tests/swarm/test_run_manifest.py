@@ -15,6 +15,7 @@ from swarm.errors import ConfigError, DataError, IncompatibleError, LinkError, S
 from swarm.identity import Identity
 from swarm.manifest import (
     MAX_MANIFEST_BYTES,
+    PROTOCOL,
     LanguageStock,
     Manifest,
     SignedManifest,
@@ -78,7 +79,7 @@ def test_the_digest_is_pinned(manifest: Manifest) -> None:
     assert fixed.canonical().startswith(
         b'{"averaging":{"aggregator":"weighted-mean@1","algorithm":"round","codec":"int8-block@1","quorum":"majority"'
     )
-    assert fixed.digest == "284432a83ad2c5cd2095d43661cab10afac30d26d46e9fc7d2ae816771ce2a08"
+    assert fixed.digest == "ac96230705a795b44b9d371ad4dadfbfac7de636541e02579cece2155b30a074"
 
 
 def test_signed_sent_and_read_again(signed: SignedManifest) -> None:
@@ -156,10 +157,17 @@ def test_a_manifest_of_the_future_says_upgrade(signed: SignedManifest) -> None:
     assert "needs bloomswarm '99.0.0' or newer" in refused(
         changed(signed, "manifest.version", "99.0.0"), IncompatibleError
     )
-    assert "speaks protocol 2, this is 1; upgrade" in refused(
-        changed(signed, "manifest.protocol", 2), IncompatibleError
+    assert f"speaks protocol 99, this is {PROTOCOL}; upgrade" in refused(
+        changed(signed, "manifest.protocol", 99), IncompatibleError
     )
     assert signed.manifest.version == __version__
+
+
+def test_a_manifest_of_the_past_says_what_to_install(signed: SignedManifest) -> None:
+    """Protocol 1 knew contents by SHA-256: its peers and this one's could agree on no digest."""
+    assert f"speaks protocol 1, this is {PROTOCOL}; install the version the run was made with" in refused(
+        changed(signed, "manifest.protocol", 1), IncompatibleError
+    )
 
 
 def test_bombs_are_bounded(signed: SignedManifest) -> None:

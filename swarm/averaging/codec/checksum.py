@@ -4,7 +4,7 @@ Frames are checked on every decode, and CRC-32 of all bytes alone took as long a
 (docs/decisions.md). So the body is laid out as rows of 1,021 little-endian 64-bit words (the last row padded with
 zeros), the columns are added modulo 2^64, and the CRC runs over the sums. Damage within any 8,168 bytes changes
 columns once each and is found as CRC-32 would find it; blocks that change places are found because no power of two
-is a multiple of a row. It is against accidents; against liars the round compares SHA-256 digests.
+is a multiple of a row. It is against accidents; against liars the round compares digests.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """A frame: one span's encoded values with a header that is checked before any memory is taken.
 
-Little-endian, 20 bytes and the body:
+Little-endian, 24 bytes and the body:
 
     0   3   "BSF"
-    3   1   version of the frame format, 1
+    3   1   version of the frame format, 2
     4   4   the codec: first 4 bytes of the SHA-256 of its label, for example of "int8-block@1"
     8   4   values in the span, unsigned, at most 2^24
-    12  4   bytes of the body, unsigned
-    16  4   checksum of bytes 0 to 16 and the body, see `checksum`
-    20  ..  body: the pieces, one after another
+    12  8   bytes of the body, unsigned
+    20  4   checksum of bytes 0 to 20 and the body, see `checksum`
+    24  ..  body: the pieces, one after another
 
-The reader knows codec and size from the manifest, so the header can only agree or be refused.
+The reader knows codec and size from the manifest, so the header can only agree or be refused. It has 24 bytes so that
+the body's words begin at multiples of 8.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from swarm.averaging.codec.base import PIECE, Codec
 from swarm.averaging.codec.checksum import checksum
 from swarm.averaging.codec.errors import CodecError
 
-MAGIC = b"BSF\x01"
-HEADER_BYTES = 20
+MAGIC = b"BSF\x02"
+HEADER_BYTES = 24
 MAX_VALUES = 2**24
-_HEADER = struct.Struct("<4s4sII")
+_HEADER = struct.Struct("<4s4sIQ")
 _SUM = struct.Struct("<I")
 
 

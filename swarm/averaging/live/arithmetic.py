@@ -6,27 +6,25 @@ effects, and because all of it together takes less time than the bytes take on t
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from swarm.averaging.aggregator import combination, reduce_span
+from swarm.averaging.aggregator import reduce_span
 from swarm.averaging.codec import CodecError, Encoded, Frame, Quality, check, encode_with_feedback, squares
-from swarm.averaging.codec.base import pieces
 from swarm.averaging.live.residuals import Residuals, Trial
 from swarm.averaging.live.store import Store
 from swarm.averaging.live.terms import Terms
 from swarm.averaging.round.events import Compute, Settle
 from swarm.averaging.round.messages import Ballot
+from swarm.digest import content_digest
 
-Key = tuple[bytes, Ballot]
-Parts = tuple[tuple[bytes, float], ...]
+Key = tuple[bytes, Ballot, int]  # base, ballot, span
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -40,14 +38,6 @@ class Given:
     quality: Quality
 
 
-@dataclass
-class Reduced:
-    """The trials of one span this peer reduces: the last is the one its residual follows."""
-
-    last: Key | None = None
-    trials: dict[Key, tuple[list[tuple[Frame, float]], Frame]] = field(default_factory=dict)  # frames, encoded mean
-
-
 class Arithmetic:
     def __init__(self, terms: Terms, parts: Store, means: Store) -> None:
         sizes = tuple(terms.values(span) for span in range(len(terms.spans)))
@@ -55,7 +45,7 @@ class Arithmetic:
         self.sent, self.owed = Residuals(terms.codec, sizes), Residuals(terms.codec, sizes)
         self.spare: np.ndarray | None = None  # memory of a residual that was replaced, for the next one
         self.trials: dict[int, Trial] = {}  # span -> what was sent, its outcome unknown
-        self.reduced: dict[int, Reduced] = {}
+        self.reduced: dict[Key, np.ndarray] = {}  # what a mean of this peer left, its outcome unknown
         self.executor = ThreadPoolExecutor(1, "arithmetic")
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
@@ -88,7 +78,7 @@ class Arithmetic:
         try:
             for span, place in enumerate(self.terms.spans):
                 encoded = self._encode(span, vector[place])
-                digests.append(hashlib.sha256(encoded.frame).digest())
+                digests.append(content_digest(encoded.frame))
                 frames.append(encoded.frame)
                 norms.append(norm(encoded.quality))
                 quality += encoded.quality
@@ -105,41 +95,25 @@ class Arithmetic:
         encoded = encode_with_feedback(self.terms.codec, values, before, out=memory)
         self.spare = before
         self.trials[span] = Trial(encoded.frame, values)
-        self.sent.replace(span, encoded)
+        self.sent.replace(span, encoded.residual)
         return encoded
 
     # --- the reducer -------------------------------------------------------------------------------------------------
 
     def reduce(self, work: Compute) -> tuple[bytes, Frame] | None:
-        """Average these parts and encode once; the mean and its digest, or None where the round is over already."""
+        """Average these parts and encode once; the mean and its digest, or None where the round is over already.
+
+        The residual from before stays until the outcome says which mean was chosen: a reducer's share is small, and the
+        parts, from which it could be computed again, take more.
+        """
+        terms, span = self.terms, work.span
         frames = [(frame, weight) for digest, weight in work.parts if (frame := self.parts.get(digest)) is not None]
         if len(frames) != len(work.parts):
             return None
-        state, key = self.reduced.setdefault(work.span, Reduced()), (work.base, work.ballot)
-        self._put_back(work.span, state)
-        encoded = self._reduce(work.span, frames)
-        self.owed.replace(work.span, encoded)
-        state.last, state.trials[key] = key, (frames, encoded.frame)
-        return hashlib.sha256(encoded.frame).digest(), encoded.frame
-
-    def _reduce(self, span: int, frames: list[tuple[Frame, float]]) -> Encoded:
-        terms, total = self.terms, math.fsum(weight for _, weight in frames)
-        return reduce_span(terms.codec, terms.aggregator, terms.values(span), frames, total, self.owed[span])
-
-    def _put_back(self, span: int, state: Reduced) -> None:
-        """The residual from before the last trial of this span."""
-        if state.last is None:
-            return
-        frames, mean = state.trials[state.last]
-        self.owed.put_back(span, Trial(mean, self._mean(span, frames)))
-        state.last = None
-
-    def _mean(self, span: int, frames: list[tuple[Frame, float]]) -> np.ndarray:
-        terms, size, total = self.terms, self.terms.values(span), math.fsum(weight for _, weight in frames)
-        mean, combine = np.empty(size, np.float32), combination(terms.codec, terms.aggregator, size, frames, total)
-        for part in pieces(size):
-            combine(part, mean[part])
-        return mean
+        total = math.fsum(weight for _, weight in frames)
+        encoded = reduce_span(terms.codec, terms.aggregator, terms.values(span), frames, total, self.owed[span])
+        self.reduced[work.base, work.ballot, span] = encoded.residual
+        return content_digest(encoded.frame), encoded.frame
 
     def forget(self, work: Compute) -> None:
         """The round was over before this was computed: nobody will settle it."""
@@ -160,34 +134,16 @@ class Arithmetic:
                 self.sent.drop(effect.span)
             case "reducer", "adopt" | "keep":
                 assert effect.ballot is not None
-                self._settle_reduced(effect.span, (effect.base, effect.ballot), effect.verdict == "adopt")
+                residual = self.reduced.pop((effect.base, effect.ballot, effect.span), None)
+                if residual is not None and effect.verdict == "adopt":
+                    self.owed.replace(effect.span, residual)
             case _:
                 self.owed.drop(effect.span)
-
-    def _settle_reduced(self, span: int, key: Key, adopt: bool) -> None:
-        state = self.reduced.get(span)
-        if state is None or key not in state.trials:
-            return
-        if adopt and state.last != key:  # an earlier ballot's mean was chosen: what it left is computed again
-            self._put_back(span, state)
-            self.owed.replace(span, self._reduce(span, state.trials[key][0]))
-        elif not adopt and state.last == key:
-            self._put_back(span, state)
-        if adopt or state.last == key:
-            state.last = None
-        del state.trials[key]
-        if not state.trials:
-            del self.reduced[span]
 
     def settled(self) -> list[list[np.ndarray | None]]:
         """Both tables as they are without what is under way, for a checkpoint."""
         sent = [self.sent.before(s, self.trials[s]) if s in self.trials else r for s, r in enumerate(self.sent.table)]
-        owed = list(self.owed.table)
-        for span, state in self.reduced.items():
-            if state.last is not None:
-                frames, mean = state.trials[state.last]
-                owed[span] = self.owed.before(span, Trial(mean, self._mean(span, frames)))
-        return [sent, owed]
+        return [sent, list(self.owed.table)]
 
 
 def norm(quality: Quality) -> float:
@@ -207,7 +163,7 @@ def checked(terms: Terms, frame: Frame, span: int, *, measure: bool) -> tuple[by
         check(terms.codec, frame, size)
     if not math.isfinite(total):
         raise CodecError(f"a frame's values have squared norm {total}; refused")
-    return hashlib.sha256(frame).digest(), math.sqrt(total)
+    return content_digest(frame), math.sqrt(total)
 
 
 def shifted(error: Exception, start: int) -> Exception:

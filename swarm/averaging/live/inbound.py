@@ -11,7 +11,7 @@ from typing import Protocol
 
 from swarm.averaging.codec import CodecError, frame_bytes
 from swarm.averaging.live.arithmetic import checked
-from swarm.averaging.live.links import HEAD
+from swarm.averaging.live.links import HEAD, payload_at
 from swarm.averaging.live.store import Store
 from swarm.averaging.live.tally import Told
 from swarm.averaging.live.terms import PART_MESSAGE_BYTES, Terms
@@ -78,7 +78,7 @@ class Inbound:
         """The message, its payload, and the span whose size the payload has; or why it is refused."""
         size = HEAD.unpack_from(message)[0] if len(message) >= HEAD.size else 0
         view = memoryview(message)
-        payload = view[HEAD.size + size :]
+        payload = view[payload_at(size) :]
         if not 0 < size <= PART_MESSAGE_BYTES or len(payload) not in self.terms.frame_sizes:
             return "size"
         data = bytes(view[HEAD.size : HEAD.size + size])

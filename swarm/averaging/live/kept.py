@@ -19,8 +19,9 @@ from pathlib import Path
 from swarm.averaging.averager import Contribution
 from swarm.averaging.codec import Frame
 from swarm.averaging.round.merkle import levels
-from swarm.averaging.round.messages import MAX_SPANS, sha256
+from swarm.averaging.round.messages import MAX_SPANS
 from swarm.diary import Diary
+from swarm.digest import content_digest
 from swarm.durable import sync_folder, synced
 from swarm.errors import CheckpointError
 
@@ -44,7 +45,7 @@ class Sent:
     @property
     def root(self) -> bytes:
         """As its Ready has it."""
-        return levels([sha256(frame) for frame in self.frames])[-1][0]
+        return levels([content_digest(frame) for frame in self.frames])[-1][0]
 
 
 class Keeper:

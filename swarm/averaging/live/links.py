@@ -21,10 +21,21 @@ Bytes = bytes | memoryview
 Load = Callable[[], Awaitable[Bytes | None]]  # the payload when its turn comes; None: not needed any more
 Payload = tuple[Hashable, Load]  # with what it is known by
 PURPOSE = "averaging"
-HEAD = struct.Struct(">I")  # bytes of the message, before the message and its payload
+HEAD = struct.Struct(">I")  # bytes of the message, before the message, zeros and its payload
+WORD_BYTES = 8  # a payload begins at a multiple of it
 CONTROL_SECONDS, BULK_SECONDS = 15.0, 120.0
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 5.0
 QUEUED_CONTROL = 4096
+
+
+def payload_at(size: int) -> int:
+    """Where the payload behind a message of `size` bytes begins."""
+    return -(-(HEAD.size + size) // WORD_BYTES) * WORD_BYTES
+
+
+def before_payload(data: bytes) -> bytes:
+    """The message with its length, and zeros up to where its payload begins."""
+    return (HEAD.pack(len(data)) + data).ljust(payload_at(len(data)), b"\0")
 
 
 class Opener(Protocol):
@@ -83,7 +94,8 @@ class _Lane:
                     self.channel = await self.opener.open(self.peer, self.name, purpose=PURPOSE)
                     self.watch = asyncio.ensure_future(self._ended(self.channel))
                 seconds = BULK_SECONDS if wanted is not None else CONTROL_SECONDS
-                await self.channel.send(HEAD.pack(len(data)), data, payload, timeout_seconds=seconds)
+                before = before_payload(data) if wanted is not None else HEAD.pack(len(data)) + data
+                await self.channel.send(before, payload, timeout_seconds=seconds)
                 self.backoff = 0.0
             if self.queue:
                 self.queue.popleft()

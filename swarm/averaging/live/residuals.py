@@ -1,9 +1,10 @@
 """What the encoding of earlier rounds has lost and the next one adds: error feedback as a transaction, 2 bytes a value.
 
-One table for what this peer sends, one for what it reduces. Encoding replaces a span's residual in place; if the
-outcome does not count on that encoding, the old one is put back: old = new + decoded - value. So nobody holds two
-residuals while a round is under way. What is put back differs from what was there by at most bfloat16's rounding of
-the new one (0.4 % of an error that is itself 1 % of a value).
+One table for what this peer sends, one for what it reduces. Encoding a contribution replaces a span's residual in
+place; if the outcome does not count on that encoding, the old one is put back: old = new + decoded - value. So nobody
+holds two residuals of a whole vector while a round is under way. What is put back differs from what was there by at
+most bfloat16's rounding of the new one (0.4 % of an error that is itself 1 % of a value). A reducer, whose share of the
+vector is small, holds both (`arithmetic`).
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from swarm.averaging.codec import Codec, Encoded, Frame, decode
+from swarm.averaging.codec import Codec, Frame, decode
 from swarm.averaging.codec.coding import bfloat16_tensor
-from swarm.averaging.round.messages import sha256
+from swarm.digest import content_digest, content_digest_of
 from swarm.durable import sync_folder, synced
 
 NAME = "residuals.bin"
-FORMAT = "bloomswarm-residuals-1"
+FORMAT = "bloomswarm-residuals-2"
 LENGTH = struct.Struct("<I")
 MAX_HEAD_BYTES = 1 << 24
 
@@ -46,8 +47,8 @@ class Residuals:
     def __getitem__(self, span: int) -> np.ndarray | None:
         return self.table[span]
 
-    def replace(self, span: int, encoded: Encoded) -> None:
-        self.table[span] = encoded.residual
+    def replace(self, span: int, residual: np.ndarray) -> None:
+        self.table[span] = residual
 
     def put_back(self, span: int, trial: Trial) -> None:
         """The residual from before this encoding."""
@@ -79,7 +80,7 @@ def save_residuals(folder: Path, head: bytes, tables: list[list[np.ndarray | Non
     """Write tables of residuals, stamped with the head of the log at which they hold."""
     rows = [[item is not None for item in table] for table in tables]
     content = [item.astype("<u2", copy=False) for table in tables for item in table if item is not None]
-    digest = sha256(*[item.tobytes() for item in content]).hex()
+    digest = content_digest_of(item.data for item in content).hex()
     stamp = json.dumps({"format": FORMAT, "head": head.hex(), "rows": rows, "digest": digest}).encode()
     with synced(folder / NAME) as file:
         file.write(LENGTH.pack(len(stamp)) + stamp)
@@ -99,7 +100,7 @@ def load_residuals(folder: Path, head: bytes, tables: list[Residuals]) -> bool:
         (size,) = LENGTH.unpack_from(data)
         stamp = json.loads(data[LENGTH.size : LENGTH.size + min(size, MAX_HEAD_BYTES)])
         rows, body = stamp["rows"], data[LENGTH.size + size :]
-        if stamp["format"] != FORMAT or stamp["head"] != head.hex() or stamp["digest"] != sha256(body).hex():
+        if stamp["format"] != FORMAT or stamp["head"] != head.hex() or stamp["digest"] != content_digest(body).hex():
             return False
         if [len(row) for row in rows] != [len(table.sizes) for table in tables]:
             return False

@@ -6,7 +6,6 @@ file, left by a crash, is no file.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from swarm.averaging.codec import Frame
 from swarm.averaging.live.complaint import Complaint
+from swarm.digest import content_digest
 
 
 class Store:
@@ -51,7 +51,7 @@ class Store:
             data = (self.folder / digest.hex()).read_bytes()
         except FileNotFoundError:
             return None
-        return data if hashlib.sha256(data).digest() == digest else None
+        return data if content_digest(data) == digest else None
 
     def pin(self, digests: Iterable[bytes]) -> None:
         self.pins.update(digests)

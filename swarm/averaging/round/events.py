@@ -1,9 +1,9 @@
 """What goes into a peer's core and what comes out: the whole interface between the protocol and the world.
 
 The adapter owns the bytes, the clock, the connections and the arithmetic; the core owns every decision. Bytes are named
-by SHA-256 digest and live in two stores of the adapter, "part" (encoded contributions) and "mean" (encoded means),
-until the core releases them. Bytes enter their store when the event that tells of them is stepped, not before: equal
-bytes that nobody wants may be released until then. `docs/protocol.md` tells who holds which bytes when.
+by their digest (`swarm.digest`) and live in two stores of the adapter, "part" (encoded contributions) and "mean"
+(encoded means), until the core releases them. Bytes enter their store when the event that tells of them is stepped, not
+before: equal bytes that nobody wants may be released until then. `docs/protocol.md` tells who holds which bytes when.
 """
 
 from __future__ import annotations

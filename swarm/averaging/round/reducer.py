@@ -1,7 +1,7 @@
 """The reducer: collects the parts of its spans, averages them in roster order, encodes once, sends all the same.
 
-Per span: collecting --all or deadline--> computing --Computed--> done; the outcome settles its residual. Parts are kept
-across ballots, since members resend the same bytes.
+Per span: collecting --all or deadline--> computing --Computed--> done; the outcome settles its residual. The parts of a
+span are let go of once it is computed: in a further ballot members send the same bytes again.
 """
 
 from __future__ import annotations
@@ -76,8 +76,10 @@ class Reducer:
                 self.context.refuse_part(held.digest)
             return
         old = self.parts.get(key)
-        if old is not None and (old[0].digest == part.digest or self.accepted(*key)):
+        if self.done(part) or (old is not None and (old[0].digest == part.digest or self.accepted(*key))):
             self.context.refuse_part(part.digest)
+            if old is not None and old[0].digest == part.digest and part.at.ballot > old[0].at.ballot:
+                self.parts[key] = (part, held.norm)  # the same bytes: they are for the next ballot too
             return
         if old is None and len(self.parts) >= self.context.policy.early_parts:
             self.context.count("surplus_part")
@@ -90,6 +92,11 @@ class Reducer:
         self.latest[sender] = (part.span, now)
         self.consider(now, *key)
         self.tick(now)
+
+    def done(self, part: Part) -> bool:
+        """Is its span computed in this ballot? Parts of the next one may come before its roster."""
+        computed = part.span in self.tasks and self.tasks[part.span].digest is not None
+        return computed and self.roster is not None and part.at.ballot <= self.roster.at.ballot
 
     def accepted(self, span: int, sender: str) -> bool:
         return span in self.tasks and sender not in self.tasks[span].gathering.missing
@@ -195,6 +202,12 @@ class Reducer:
         mean = self.context.seal(Mean(header, event.span, event.digest))
         self.context.send(members[first:] + members[:first], mean, ("mean", event.digest))
         self.context.send([event.ballot.host], Reduced(header, event.span, event.digest, task.senders))
+        self.let_go(event.span, event.ballot)
+
+    def let_go(self, span: int, ballot: Ballot) -> None:
+        """Of its parts: the mean is what counts from here on. Those for the next ballot may be here already."""
+        gone = [key for key, (part, _) in self.parts.items() if key[0] == span and part.at.ballot <= ballot]
+        self.context.drop_parts([self.parts.pop(key)[0].digest for key in gone])
 
     def settle(self, outcome: Outcome | None) -> None:
         """Adopt the residual of what was chosen and is mine, keep the others, drop those unpaid for too long."""

@@ -62,8 +62,8 @@ def test_a_block_is_not_touched_by_its_neighbours() -> None:
 @pytest.mark.parametrize("size", [2**10, 2**16, 2**18, 2**20, 2**24])
 def test_eight_bits_a_value_and_at_most_one_per_cent(size: int) -> None:
     frame = frame_bytes(codec_named("int8-block@1"), size)
-    assert size <= frame <= 1.01 * size or size == 2**10  # 28 bytes of 1,052 are more, on the smallest span there is
-    assert frame <= 1.03 * size
+    assert size <= frame <= 1.01 * size or size == 2**10  # 32 bytes of 1,056 are more, on the smallest span there is
+    assert frame <= 1.04 * size
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.label)

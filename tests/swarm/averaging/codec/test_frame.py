@@ -26,45 +26,45 @@ def with_header(frame: bytes, offset: int, value: bytes) -> bytes:
     """The frame with other bytes in its header and a checksum that fits them: what a liar would send."""
     changed = bytearray(frame)
     changed[offset : offset + len(value)] = value
-    changed[16:20] = struct.pack("<I", checksum(bytes(changed[:16]), np.frombuffer(changed, np.uint8, offset=20)))
+    changed[20:24] = struct.pack("<I", checksum(bytes(changed[:20]), np.frombuffer(changed, np.uint8, offset=24)))
     return bytes(changed)
 
 
 def test_the_header_is_as_documented() -> None:
     frame = frame_of()
-    assert frame[:4] == b"BSF\x01"
+    assert frame[:4] == b"BSF\x02"
     assert frame[4:8] == hashlib.sha256(b"int8-block@1").digest()[:4]
-    assert struct.unpack_from("<II", frame, 8) == (SIZE, len(frame) - 20)
-    assert len(frame) == 20 + 2 * 4 + SIZE  # four blocks' scales and the codes
-    scale = np.frombuffer(frame, "<u2", 1, offset=20).astype(np.uint32) << 16
+    assert struct.unpack_from("<IQ", frame, 8) == (SIZE, len(frame) - 24)
+    assert len(frame) == 24 + 2 * 4 + SIZE  # four blocks' scales and the codes
+    scale = np.frombuffer(frame, "<u2", 1, offset=24).astype(np.uint32) << 16
     values = np.random.default_rng(SIZE).standard_normal(SIZE, dtype=np.float32)
     assert abs(scale.view(np.float32)[0] * 127 / np.abs(values[:256]).max() - 1) < 2**-7
-    codes = np.frombuffer(frame, np.int8, 256, offset=28)
+    codes = np.frombuffer(frame, np.int8, 256, offset=32)
     assert (
         np.abs(codes.astype(float) * scale.view(np.float32)[0] - values[:256]).max()
         <= 0.502 * scale.view(np.float32)[0]
     )
     header = read_header(frame)
-    assert (header.size, header.body_bytes) == (SIZE, len(frame) - 20)
+    assert (header.size, header.body_bytes) == (SIZE, len(frame) - 24)
 
 
 REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "nothing": (lambda f: b"", "frame of 0 bytes"),
-    "half a header": (lambda f: f[:11], "frame of 11 bytes, a header alone has 20"),
+    "half a header": (lambda f: f[:11], "frame of 11 bytes, a header alone has 24"),
     "something else": (lambda f: with_header(f, 0, b"GIF8"), "does not begin with BSF"),
-    "a newer format": (lambda f: with_header(f, 3, b"\x02"), "frame format 2, this version reads 1; upgrade"),
+    "a newer format": (lambda f: with_header(f, 3, b"\x03"), "frame format 3, this version reads 2; upgrade"),
     "another codec": (lambda f: frame_of(codec_named("none@1")), "the run's is int8-block@1"),
     "fewer values": (lambda f: frame_of(size=SIZE - 1), "frame of 999 values"),
     "more values": (lambda f: frame_of(size=SIZE + 256), "frame of 1256 values"),
-    "a length that lies": (lambda f: with_header(f, 12, b"\xff\xff\xff\xff"), "refused"),
+    "a length that lies": (lambda f: with_header(f, 12, b"\xff" * 8), "refused"),
     "a size beyond the limit": (lambda f: with_header(f, 8, b"\xff\xff\xff\xff"), "refused"),
     "a size that its bytes do not have": (lambda f: with_header(f, 8, struct.pack("<I", SIZE - 1)), "refused"),
     "cut off": (lambda f: f[:-1], "refused"),
     "something behind it": (lambda f: f + b"\x00", "refused"),
     "a flipped bit": (lambda f: f[:500] + bytes([f[500] ^ 4]) + f[501:], "wrong checksum"),
-    "a scale of zero": (lambda f: with_header(f, 20, b"\x00\x00"), "a scale is not a normal number"),
-    "an infinite scale": (lambda f: with_header(f, 20, b"\x80\x7f"), "a scale is not a normal number"),
-    "a negative scale": (lambda f: with_header(f, 20, b"\x80\xbf"), "a scale is not a normal number"),
+    "a scale of zero": (lambda f: with_header(f, 24, b"\x00\x00"), "a scale is not a normal number"),
+    "an infinite scale": (lambda f: with_header(f, 24, b"\x80\x7f"), "a scale is not a normal number"),
+    "a negative scale": (lambda f: with_header(f, 24, b"\x80\xbf"), "a scale is not a normal number"),
     "a code of -128": (lambda f: with_header(f, 900, b"\x80"), "a code is -128"),
 }
 

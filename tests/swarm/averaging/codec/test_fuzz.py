@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from swarm.averaging.aggregator import WeightedMean, reduce_span
 from swarm.averaging.codec import CODECS, Codec, CodecError, check, decode, encode, squared_norm
 from swarm.averaging.codec.checksum import checksum
+from swarm.averaging.codec.frame import HEADER_BYTES
 
 INPUTS = 25  # a hypothesis example
 CODEC = st.sampled_from(CODECS)
@@ -20,8 +21,9 @@ SIZE = st.integers(1, 700)
 
 def resealed(frame: bytearray) -> bytes:
     """With a checksum that fits, so that the damage reaches what lies behind it."""
-    if len(frame) >= 20:
-        frame[16:20] = struct.pack("<I", checksum(bytes(frame[:16]), np.frombuffer(frame, np.uint8, offset=20)))
+    if len(frame) >= HEADER_BYTES:
+        body = np.frombuffer(frame, np.uint8, offset=HEADER_BYTES)
+        frame[20:24] = struct.pack("<I", checksum(bytes(frame[:20]), body))
     return bytes(frame)
 
 
@@ -29,7 +31,7 @@ def resealed(frame: bytearray) -> bytes:
 def broken(draw: st.DrawFn, codec: Codec, size: int) -> bytes:
     """A valid frame with some bytes changed, cut, repeated or put in, sealed again or not; or no frame at all."""
     if draw(st.integers(0, 5)) == 0:
-        return draw(st.binary(max_size=60)) if draw(st.booleans()) else b"BSF\x01" + draw(st.binary(max_size=60))
+        return draw(st.binary(max_size=60)) if draw(st.booleans()) else b"BSF\x02" + draw(st.binary(max_size=60))
     values = np.random.default_rng(draw(st.integers(0, 99))).standard_normal(size, dtype=np.float32)
     frame = bytearray(encode(codec, values))
     for _ in range(draw(st.integers(1, 3))):

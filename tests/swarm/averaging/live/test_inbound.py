@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +15,12 @@ from swarm.averaging.codec import encode
 from swarm.averaging.codec.frame import HEADER_BYTES
 from swarm.averaging.codec.frame import seal as seal_frame
 from swarm.averaging.live.inbound import MESSAGE, TALLY, Inbound
-from swarm.averaging.live.links import HEAD
+from swarm.averaging.live.links import HEAD, before_payload
 from swarm.averaging.live.store import Store
 from swarm.averaging.live.terms import PART_MESSAGE_BYTES, terms_of
 from swarm.averaging.round.events import Event, Received
 from swarm.averaging.round.messages import Ballot, Header, Mean, Part, seal
+from swarm.digest import content_digest
 from tests.swarm.averaging.live.trainees import manifest
 
 TERMS = terms_of(manifest(), 10_000)
@@ -39,10 +39,10 @@ def infinite() -> bytes:
 
 
 def packed(payload: bytes, *, span: int = 0, digest: bytes | None = None, kind: type = Part) -> bytearray:
-    digest = digest or hashlib.sha256(payload).digest()
+    digest = digest or content_digest(payload)
     message = Part(AT, span, digest, ()) if kind is Part else Mean(AT, span, digest)
     data = seal(message, lambda body: b"").wire
-    return bytearray(HEAD.pack(len(data)) + data + payload)
+    return bytearray(before_payload(data) + payload)
 
 
 class Gate:
@@ -80,7 +80,7 @@ def test_a_part_comes_through_with_its_norm_and_a_mean_without() -> None:
     assert not gate.run(packed(frame()), packed(frame(), kind=Mean))
     events = [event for event in gate.fed if isinstance(event, Received) and event.held is not None]
     assert [event.held.norm for event in events] == pytest.approx([64.0, 0.0], rel=0.05)  # type: ignore[union-attr]
-    digest = hashlib.sha256(frame()).digest()
+    digest = content_digest(frame())
     assert digest in gate.stores["part"]
     assert digest in gate.stores["mean"]
 
@@ -96,7 +96,7 @@ BAD = {
     "not a number": (packed(infinite()), "bad_frame"),
     "a flipped bit": (packed(frame()[:-1] + bytes([frame()[-1] ^ 1])), "bad_frame"),
     "another's digest": (packed(frame(), digest=bytes(32)), "bad_digest"),
-    "no message": (bytearray(HEAD.pack(3) + b"\xc1\xc1\xc1" + frame()), "malformed_format"),
+    "no message": (bytearray(before_payload(b"\xc1\xc1\xc1") + frame()), "malformed_format"),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import subprocess
@@ -16,6 +15,7 @@ from swarm.averaging.live.complaint import CALM
 from swarm.averaging.live.journal import Journal
 from swarm.averaging.live.store import Store
 from swarm.averaging.round.log import Entry
+from swarm.digest import content_digest
 from tests.swarm.averaging.round.table import running
 
 
@@ -85,7 +85,7 @@ def test_means_that_a_full_disk_refuses_are_complained_of_once_until_they_are_wr
 
     def spill(number: int) -> bytes:
         frame = bytes([number]) * 2048
-        digest = hashlib.sha256(frame).digest()
+        digest = content_digest(frame)
         store.put(digest, frame)
         store.spilled(store.spill([digest]))
         return digest

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pytest
 
 from swarm.averaging import codec
 from swarm.averaging.averager import Contribution
 from swarm.averaging.live.delivery import Offer
-from swarm.averaging.live.links import HEAD
+from swarm.averaging.live.links import before_payload
 from swarm.averaging.round import events
 from swarm.averaging.round.messages import Ballot, Header, Mean, seal
+from swarm.digest import content_digest
 from tests.swarm.averaging.live.trainees import Trainee, manifest, wait_until
 from tests.swarm.network.conftest import Join, join  # noqa: F401
 
@@ -56,6 +55,6 @@ async def too_late(peer: Trainee) -> None:
     driver.offer(Offer(peer.state.step, Contribution(np.zeros(1, np.float32), 1.0, 1), bytes))
     frame = codec.encode(driver.terms.codec, np.ones(driver.terms.values(0), np.float32))
     at = Header(driver.terms.run, bytes(32), 1, bytes(32), Ballot(0, "a", 1), "a", 1)
-    body = seal(Mean(at, 0, hashlib.sha256(frame).digest()), lambda body: b"").wire
-    await driver.inbound.bulk("a", bytearray(HEAD.pack(len(body)) + body + frame))
+    body = seal(Mean(at, 0, content_digest(frame)), lambda body: b"").wire
+    await driver.inbound.bulk("a", bytearray(before_payload(body) + frame))
     assert not driver.inbound.tasks

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from swarm.averaging.round.messages import Fetch, Message, Part
+from swarm.averaging.round.events import Held
+from swarm.averaging.round.messages import Ballot, Fetch, Message, Part, Propose, Vote
 from swarm.averaging.simulation.machine import Machine
-from tests.swarm.averaging.round.table import FOUR, Table, running
+from tests.swarm.averaging.round.table import FOUR, Table, host_of, running
 
 
 def asked(table: Table) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -47,3 +48,60 @@ def test_a_part_that_others_have_overtaken_is_asked_for_at_once() -> None:
     table.until_round(2)
     assert full(table)
     assert asked(table) == [(lost[0][0], "dora", (lost[0][1],))]
+
+
+def parts_here(table: Table, name: str) -> int:
+    """Parts of others that this peer holds."""
+    machine = table.machines[name]
+    return sum(len(reducer.parts) for _, reducer in machine.core.catch_up.open.values())
+
+
+def test_the_parts_of_a_span_are_let_go_of_once_it_is_computed() -> None:
+    table, held = running(), []
+
+    def count(machine: Machine, to: str, message: Message) -> bool:
+        held.append(parts_here(table, machine.name))
+        return False
+
+    table.on(Vote, 2, count)
+    table.until_round(2)
+    assert full(table)
+    assert held == [0] * (len(FOUR) - 1), "whoever votes, the host apart, has computed its spans"
+    table.until(lambda: all(set(m.stores["part"]) <= set(given(m)) for m in table.machines.values()))
+
+
+def given(machine: Machine) -> list[bytes]:
+    """What this peer itself has sent, kept for audits."""
+    mine = [digest for _, digests in machine.core.catch_up.sent for digest in digests]
+    return mine + [d for member, _ in machine.core.catch_up.open.values() if member.gift for d in member.gift.digests]
+
+
+def test_a_further_ballot_gets_every_part_again() -> None:
+    """The first host keeps its proposal to itself: the others compute once more, from parts that they let go of."""
+    table = running()
+    first = host_of(table)
+
+    def lose(machine: Machine, to: str, message: Message) -> bool:
+        return machine.name == first and to != first
+
+    table.on(Propose, 2, lose)
+    table.until_round(2)
+    outcome = table.outcome(2)
+    assert outcome.ballot.number == 1
+    assert first not in outcome.roster
+    assert all(span.has(index) for span in outcome.spans for index in range(len(outcome.roster)))
+    assert asked(table) == [], "nobody had to ask"
+
+
+def test_a_part_that_comes_before_the_next_roster_outlives_what_is_being_computed() -> None:
+    table = running()
+    core, digest = table.machines["cleo"].core, bytes(32)
+    first, second = Ballot(0, "anna", 1), Ballot(1, "bela", 1)
+    for ballot in (first, second):
+        part = Part(core.context.header(core.log.tip, ballot)._replace(peer="anna"), 0, digest, ())
+        core.reducer.on_part(table.now, "anna", part, Held(digest))
+    core.reducer.let_go(0, first)
+    assert list(core.reducer.parts) == [(0, "anna")]
+    core.reducer.let_go(0, second)
+    assert not core.reducer.parts
+    assert digest not in core.context.parts
