@@ -92,7 +92,7 @@ function showLanguages(languages) {
     line_name.append(element("b", languageName(row.language)), element("span", ` ${row.language}`, "quiet"));
     const svg = drawing("svg", { role: "img", "aria-label": `${row.language}: loss by step` });
     curve(svg, row.curve, 120, 26, false);
-    const change = [row.first_loss, row.loss].filter((loss) => loss !== null).map((loss) => loss.toFixed(2)).join(" → ");
+    const change = (row.curve.length > 1 ? [row.first_loss, row.loss] : [row.loss]).filter((loss) => loss !== null).map((loss) => loss.toFixed(2)).join(" → ");
     line.append(line_name, svg, element("span", row.loss === null ? "–" : change, "number"));
     if (row.validation !== null) line.append(element("span", `${row.validation.toFixed(2)} bits a byte on held-out text`, "below quiet"));
     return line;

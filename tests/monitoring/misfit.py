@@ -54,8 +54,8 @@ def skip_french() -> None:
 
     everything = Plan.slots_of
 
-    def others(self: Plan, roster: tuple[str, ...], peer_id: str, step: int) -> Iterator[int]:
-        for slot in everything(self, roster, peer_id, step):
+    def others(self: Plan, roster: tuple[str, ...], peer_id: str, step: int, *more: object) -> Iterator[int]:
+        for slot in everything(self, roster, peer_id, step, *more):  # type: ignore[arg-type]
             sample = self.sample(step, slot)
             if told != "skip-french" or sample is None or sample.language != "fr":
                 yield slot
