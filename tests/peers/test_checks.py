@@ -176,8 +176,8 @@ def test_the_model_is_computed_for_real_and_too_little_memory_is_told() -> None:
     assert "an hour each way" in finding.words
     two, wanted = Pace(manifest(), Settings(), 0.0, lambda *_: 2.0).look(), manifest().training.samples_due(4)
     seconds = two.values["step_seconds"]
-    assert wanted / 8 < seconds < wanted / 8 + 1.0, "four peers of 2 samples/s, and the round"
-    assert two.values["bytes_per_hour"] == pytest.approx(exchanged(manifest()) * 3600 / seconds)
+    assert wanted / 8 < seconds < wanted / 8 + 1.0, "four peers of 2 samples/s, and the round as measured here"
+    assert two.values["bytes_per_hour"] == pytest.approx(exchanged(manifest()) * 3600 / seconds, rel=0.02)
 
     def short(*_: object) -> float:
         raise MemoryShortError("Memory ran out")

@@ -155,7 +155,7 @@ def test_an_invited_run_needs_the_larger_quorum(tmp_path: Path) -> None:
 
     from swarm.manifest import parse_config
 
-    text = CONFIG.format(name="small", steps=10, batch=8, averaging='[join]\npolicy = "invited"')
+    text = CONFIG.format(name="small", steps=10, batch=8, training="", averaging='[join]\npolicy = "invited"')
     with pytest.raises(ConfigError, match=r'averaging\.quorum = "two-thirds"'):
         parse_config(tomllib.loads(text), "small.toml")
 
