@@ -109,6 +109,7 @@ class Archive(Assistant):
     def end(self) -> bool:
         """The run is over, its states are not: whoever comes later has them from here, until this peer is to leave."""
         if not self.leave:
+            self.progress.tell(step=self.state.step)
             self.saving.last(True)
             self.thin()
             self.reporter.state("finished")

@@ -61,7 +61,7 @@ def ending(link: Link, records: Mapping[str, ProgressRecord]) -> Ending | None:
     told = [record for peer, record in records.items() if peer in doors and record.role in TELLERS]
     step = max((record.step for record in told if record.state == "finished"), default=None)
     trainers = [record for record in records.values() if record.role == "trainer" and record.state in TRAINING]
-    if step is None or any(record.step < step for record in trainers):
+    if not step or any(record.step < step for record in trainers):
         return None
     return Ending(step, tuple(peer for peer, record in records.items() if keeps(record, step)))
 

@@ -58,6 +58,7 @@ class Latecomer(Assistant):
         finished = self.state.step >= self.over.step
         if not finished and self.leave.reason == "nothing came":
             raise EndedError(f"{self.over.words}, and its final checkpoint did not come: {ASK}, or try again later")
+        self.progress.tell(step=self.state.step)
         self.reporter.state("finished" if finished else "leaving")
         path = self.saving.last(finished)
         farewell(self.reporter, finished, path, self.state, "The run had ended before this peer came.")

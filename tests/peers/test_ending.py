@@ -30,6 +30,7 @@ def test_a_door_of_the_link_is_believed_while_nobody_trains() -> None:
     assert ending(LINK, {}) is None
     assert ending(LINK, {DOOR: record("seed", "serving")}) is None
     assert ending(LINK, OVER) == Ending(40, ())
+    assert ending(LINK, {DOOR: record("archive", "finished", 0)}) is None, "no run ends where it begins"
     assert ending(LINK, {A: record("seed", "finished")}) is None, "a stranger"
     assert ending(LINK, {DOOR: record("trainer", "finished")}) is None, "one that was given so many steps"
     assert ending(LINK, {**OVER, A: record("trainer", "training", 39)}) is None, "it goes on"
