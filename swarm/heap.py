@@ -1,8 +1,8 @@
 """Freed memory is kept for the next use: rounds and micro-batches take the same megabytes each time.
 
 By default glibc gives spans of a mebibyte back to the kernel at once and gets them again page by page; measured, that
-took as long as encoding them, and a fifth of a small model's training (docs/benchmarks.md). One arena for all threads,
-so that what one has freed another can use. Elsewhere than on glibc nothing happens.
+took as long as encoding them, and up to a fifth of a small model's training (docs/decisions.md). One arena for all
+threads, so that what one has freed another can use. Elsewhere than on glibc nothing happens.
 """
 
 from __future__ import annotations

@@ -37,8 +37,7 @@ def initial_vector(spec: ModelSpec) -> np.ndarray:
 def quick_weights(layout: Layout) -> np.ndarray:
     """A (size,) float32 vector of the same kind for measuring speed: nobody needs these weights, or the same ones.
 
-    Not zeros and not noise everywhere: with small layer norms values become denormal, which takes processors 14 times
-    as long, measured.
+    Matrices small and norms one, as at a run's start, so that activations and gradients are of an ordinary size.
     """
     vector = np.zeros(layout.size, dtype=np.float32)
     block = np.float32(0.02) * np.random.default_rng(0).standard_normal(BLOCK, np.float32)
