@@ -8,7 +8,8 @@ where it lies beside the checkout, else the starter corpus. Two variants run at 
 `hivemind`: its averager sends each member the encoded *difference* to that member's own tensor, so its members drift
 apart; here the state follows the first member, and all gradients are taken there, which flatters it.
 gap = 100 x (validation loss - that of float32) / float32. `--noise` adds float32 summed in reverse roster order: how
-far rounding alone drives two runs apart.
+far rounding alone drives two runs apart. The learning rate is one at which it does not: at 0.003, where 300 steps learn
+more, any change of a percent in a gradient ends up to half a percent away, in either direction (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ CODEC = "int8-block@1"
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 VARIANTS = ("float32", "feedback", "no_feedback", "hivemind")
 GOAL_PERCENT = 0.3
+LEARNING_RATE = 1e-3
 CONFIG = {
     "name": "parity",
     "model": {"vocab_size": 4096, "hidden_size": 128, "layers": 4, "heads": 4, "sequence_length": 128},
-    "optimizer": {"learning_rate": 3e-3, "warmup_steps": 20},
     "averaging": {"codec": CODEC, "span_size": 65_536},
 }  # fmt: skip
 
@@ -63,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         "loss_float32": list(base.values())[-1],
         "within_goal": abs(gaps["feedback"]) <= GOAL_PERCENT,
         "steps": options.steps,
+        "learning_rate": options.learning_rate,
         "text": "starter corpus" if data is None else data.name,
         "seconds": round(time.perf_counter() - begin, 1),
     }
@@ -82,7 +84,8 @@ def _create(folder: Path, data: Path | None, options: argparse.Namespace) -> Non
         "data": {"sources": [source], "temperature": 0.7, "seed": options.seed},
         "training": {"steps": options.steps, "global_batch": 16},
     }
-    value["optimizer"] = value["optimizer"] | {"warmup_steps": min(20, options.steps // 8)}
+    warmup_steps = min(20, options.steps // 8)
+    value["optimizer"] = {"learning_rate": options.learning_rate, "warmup_steps": warmup_steps}
     value["model"] = value["model"] | {"initial_seed": options.seed + 1}
     folder.mkdir()
     fill(parse_config(value, "benchmarks.parity"), Path(), folder, say=lambda words: None)
@@ -232,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="folder of text (default: ../shared/corpus, else the starter corpus)")
     parser.add_argument("--validation", type=int, default=24, help="windows of 128 tokens a language (default 24)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--noise", action="store_true", help="also float32 summed in reverse roster order")
     return parser
 
