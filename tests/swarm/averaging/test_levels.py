@@ -99,7 +99,7 @@ def test_the_bytes_that_moved_are_those_of_the_closed_form() -> None:
     predicted = traffic(levels)
     for index in range(66):
         frames = 21 + 2 + 2 + 3 * 21  # contributions, partial sums, a mean to two groups, three to each member
-        header = 20 * frames + 2 * 2  # and the exponents of the partial sums
+        header = 24 * frames + 2 * 2  # and the exponents of the partial sums
         assert abs(done.sent[index] - header - predicted[index].sent * size) < 1, index
     assert sum(done.sent) == sum(done.received)
 
