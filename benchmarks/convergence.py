@@ -22,8 +22,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -58,21 +59,25 @@ ALSO = {
 FLOAT32 = Variant("float32", codec="none@1")
 
 
+@contextmanager
+def trainings(options: argparse.Namespace, data: Path | None) -> Iterator[tuple[ProcessPoolExecutor, list[Training]]]:
+    """Two processes of one thread each, and what they are to train: one for every seed."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        texts = [Text(Path(folder) / str(seed), data, options.windows) for seed in range(options.seeds)]
+        yield pool, [Training(text, CONFIG, seed, options.warm, options.steps) for seed, text in enumerate(texts)]
+
+
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Train every variant for every seed, print the table, and return the JSON object of the last line."""
     options = _parser().parse_args(argv)
     data, begin = text_folder(options.data), time.perf_counter()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        trainings = [
-            Training(Text(Path(folder) / str(seed), data, options.windows), CONFIG, seed, options.warm, options.steps)
-            for seed in range(options.seeds)
-        ]
-        bases = list(pool.map(one_machine, trainings))
+    with trainings(options, data) as (pool, each):
+        bases = list(pool.map(one_machine, each))
         variants = [*VARIANTS, *(ALSO[name] for name in options.also)]
-        found = {variant.name: [pool.submit(swarm_result, one, variant) for one in trainings] for variant in variants}
+        found = {variant.name: [pool.submit(swarm_result, one, variant) for one in each] for variant in variants}
         results = {name: [one.result() for one in ones] for name, ones in found.items()}
-        reference = pool.submit(bytes_per_token, trainings[0], FLOAT32).result()
+        reference = pool.submit(bytes_per_token, each[0], FLOAT32).result()
     report = _report(bases, results, reference) | {
         "tokens": (options.warm + options.steps) * BATCH * CONFIG["model"]["sequence_length"],
         "text": "starter corpus" if data is None else data.name,
@@ -119,13 +124,18 @@ def _print_languages(bases: list[Result], results: dict[str, list[Result]]) -> N
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.convergence", description=__doc__.split("\n")[0])
+    lengths(parser, seeds=2)
+    parser.add_argument("--also", nargs="*", default=[], choices=sorted(ALSO), metavar="NAME", help=", ".join(ALSO))
+    return parser
+
+
+def lengths(parser: argparse.ArgumentParser, seeds: int) -> None:
+    """Add the options that `trainings` reads. seeds: how many by default."""
     parser.add_argument("--warm", type=int, default=400, help="big-batch steps before the variants part (default 400)")
     parser.add_argument("--steps", type=int, default=1200, help="steps of each variant after that (default 1200)")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--also", nargs="*", default=[], choices=sorted(ALSO), metavar="NAME", help=", ".join(ALSO))
+    parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--data", type=Path, help="folder of text (default: ../shared/corpus, else the starter corpus)")
     parser.add_argument("--windows", type=int, default=32, help="of held-out text, a language (default 32)")
-    return parser
 
 
 if __name__ == "__main__":

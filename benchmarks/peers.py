@@ -12,20 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.convergence import CONFIG, LOCAL20
-from benchmarks.text import Text, text_folder
-from benchmarks.trainings import BATCH, Result, Training, Variant, one_machine, swarm_result
+from benchmarks.convergence import CONFIG, LOCAL20, lengths, trainings
+from benchmarks.text import text_folder
+from benchmarks.trainings import BATCH, Result, Variant, one_machine, swarm_result
 
 PEERS = (1, 4, 8)
 MODES = {"gradient": Variant("gradient"), "local20": LOCAL20}
@@ -40,14 +35,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Train every variant for every seed, print two tables, and return the JSON object of the last line."""
     options = _parser().parse_args(argv)
     data, begin = text_folder(options.data), time.perf_counter()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        trainings = [
-            Training(Text(Path(folder) / str(seed), data, options.windows), CONFIG, seed, options.warm, options.steps)
-            for seed in range(options.seeds)
-        ]
-        results = {"baseline": list(pool.map(one_machine, trainings))}
-        found = {variant.name: [pool.submit(swarm_result, one, variant) for one in trainings] for variant in VARIANTS}
+    with trainings(options, data) as (pool, each):
+        results = {"baseline": list(pool.map(one_machine, each))}
+        found = {variant.name: [pool.submit(swarm_result, one, variant) for one in each] for variant in VARIANTS}
         results |= {name: [one.result() for one in ones] for name, ones in found.items()}
     report = report_of(results) | {
         "tokens": options.steps * BATCH * CONFIG["model"]["sequence_length"],
@@ -93,11 +83,7 @@ def gains_of(ones: list[Result], bases: list[Result]) -> dict[str, float]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.split("\n")[0])
-    parser.add_argument("--warm", type=int, default=400, help="big-batch steps before the variants part (default 400)")
-    parser.add_argument("--steps", type=int, default=1200, help="steps of each variant after that (default 1200)")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--data", type=Path, help="folder of text (default: ../shared/corpus, else the starter corpus)")
-    parser.add_argument("--windows", type=int, default=32, help="of held-out text, a language (default 32)")
+    lengths(parser, seeds=1)
     return parser
 
 

@@ -5,8 +5,9 @@ round-means    request: digest (32 bytes)              answer: the encoded span
 round-gifts    request: nothing                        answer: JSON, step -> bytes of what is kept of it
                request: step | offset | length         answer: the bytes
 
-Nothing here is private: the log and the means are what every member holds, and a contribution is what was sent. Each is
-checked by whoever takes it (`gathering`), against certificates and signatures, so it does not matter who gives it.
+Nothing here is private: the log and the means are what every member holds, and a contribution is what was sent, which a
+peer that trains on private text does not keep. Each is checked by whoever takes it (`gathering`), against certificates
+and signatures, so it does not matter who gives it.
 """
 
 from __future__ import annotations

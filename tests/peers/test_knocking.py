@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from peers.knocking import Knocking
@@ -12,6 +14,7 @@ from tests.peers.swarm_demo import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(120)]
 RUN = "ab" * 32
+FORGOTTEN_SECONDS = 15.0  # they publish every 3 s; who does not answer is no longer in their DHT's tables
 
 
 def test_a_seed_that_comes_back_on_its_old_address_and_knows_nobody_is_met() -> None:
@@ -30,6 +33,8 @@ def test_a_seed_that_comes_back_on_its_old_address_and_knows_nobody_is_met() -> 
             progress.tell(step=7, state="training")
         wait_until(lambda: len(first.trainers()) == 2, 30, "the two have each other")
         seed.close()
+        gone = time.monotonic()
+        wait_until(lambda: time.monotonic() > gone + FORGOTTEN_SECONDS, 60, "the two have dropped it from their tables")
         again = Network(identity, RUN, listen=(f"/ip4/127.0.0.1/tcp/{port}",)).start()
         try:
             with Progress(again, "seed") as door:
