@@ -17,7 +17,8 @@ REFRESH_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Reading:
-    """memory_bytes: resident, this process and its children (the libp2p daemon). cpu_seconds: user and system."""
+    """memory_bytes: resident, this process and its children (the libp2p daemon) but for passing ones, which have a
+    lower priority than it: the trial of a compiler is no growth of a peer. cpu_seconds: user and system, of all."""
 
     memory_bytes: float
     cpu_seconds: float
@@ -40,10 +41,11 @@ class Machine:
     def _measure(self) -> Reading:
         memory = cpu = 0.0
         own = psutil.Process()
+        niceness = own.nice()
         for process in [own, *own.children(recursive=True)]:
             try:
                 times = process.cpu_times()
-                memory += process.memory_info().rss
+                memory += process.memory_info().rss if process.nice() <= niceness else 0
                 cpu += times.user + times.system
             except psutil.NoSuchProcess:
                 continue  # a child that ended just now

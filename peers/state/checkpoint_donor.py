@@ -36,6 +36,7 @@ TABLE_HEAD = struct.Struct("<QQ")  # step, samples
 PIECE_BYTES = 1 << 22
 KEPT_SECONDS = 60.0  # a checkpoint that was replaced stays open so long after it was last asked for
 ALLOWED_STATES, ALLOWED_TOTAL, ALLOWED_SECONDS = 4, 64, 3600.0  # states given to one peer and to all, an hour
+ALLOWED_BYTES = 64 << 20  # to one peer in any case: a small state costs nothing, and who drifts often must heal
 
 
 class Held:
@@ -68,6 +69,12 @@ class Held:
             self.file.close()
 
 
+def allowance(state_bytes: int, clock: Callable[[], float]) -> Allowance:
+    """How much of states of this size is given away."""
+    each = max(ALLOWED_STATES * state_bytes, ALLOWED_BYTES)
+    return Allowance(each, ALLOWED_TOTAL // ALLOWED_STATES * each, ALLOWED_SECONDS, least=4096, clock=clock)
+
+
 class CheckpointDonor:
     """Offers every checkpoint in `folder` by its head of the log."""
 
@@ -77,10 +84,7 @@ class CheckpointDonor:
         self.network, self.manifest, self.folder, self.clock = network, manifest, folder, clock
         self.held: dict[bytes, Held] = {}  # by root
         self.lock = threading.Lock()
-        size = file_size(manifest)
-        self.allowance = Allowance(
-            ALLOWED_STATES * size, ALLOWED_TOTAL * size, ALLOWED_SECONDS, least=4096, clock=clock
-        )
+        self.allowance = allowance(file_size(manifest), clock)
         network.handle(OFFERS, self._offer, limit_bytes=64, purpose=PURPOSE)
         network.handle(SPANS, self._give, limit_bytes=REQUEST.size, purpose=PURPOSE)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from peers.state.checkpoint_donor import CheckpointDonor
+from peers.state.checkpoint_donor import CheckpointDonor, allowance
 from swarm.errors import LinkError, NetworkError
 from swarm.manifest import SignedManifest
 from swarm.network.host import Network
@@ -177,3 +177,11 @@ def test_a_pinned_state_is_the_only_one_that_is_taken(
     assert f"round {pin[0]}" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert tools.received(networks[0]) == 0, "refused before anything was downloaded"
+
+
+def test_who_drifts_often_may_heal_each_time_where_a_state_is_small() -> None:
+    small = allowance(300_000, lambda: 0.0)
+    assert all(small.take("drifting", 300_000) for _ in range(100))
+    large = allowance(10**9, lambda: 0.0)
+    assert [large.take("greedy", 10**9) for _ in range(5)] == [True] * 4 + [False]
+    assert sum(large.take(f"peer {number}", 10**9) for number in range(100)) == 60, "64 in all"
