@@ -176,4 +176,5 @@ def test_when_all_are_gone_it_says_so_for_as_long_as_it_is_so_and_sees_them_come
         broken.join(name)
     broken.healthy(240)
     broken.browser.wait(READY)
-    assert broken.browser.text("#words") == "Healthy: 4 peers training."
+    healthy = "document.querySelector('#words').textContent === 'Healthy: 4 peers training.'"
+    broken.browser.wait(healthy, 20)  # the page asks every two seconds
