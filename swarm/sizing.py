@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from swarm.heap import KEPT_BYTES
 from swarm.schema import ModelSpec, RunConfig
 
 UPLINKS_MBIT = (20, 100, 1000)
@@ -130,8 +131,9 @@ def _memory(config: RunConfig, count: int, precision: str) -> Memory:
 def cpu_memory(config: RunConfig, samples: int, *, checkpointing: bool = False) -> int:
     """Bytes that a training peer holds at most on a processor, with everything, computing `samples` at once.
 
-    The larger of two moments, a backward pass and a round; or both together, where they overlap. Activations in float32
-    also where products are in 16 bits: processors keep copies of both.
+    The larger of two moments, a backward pass and a round; or both together, where they overlap. In a round what
+    activations have left free is still held (`heap`). Activations in float32 also where products are in 16 bits:
+    processors keep copies of both.
     """
     count, mode = parameters(config.model), config.training.mode
     state = sum(PRECISIONS["float32"])
@@ -140,7 +142,8 @@ def cpu_memory(config: RunConfig, samples: int, *, checkpointing: bool = False) 
     if overlap:
         return BESIDE_BYTES + count * (state + EXCHANGE_BYTES[mode]) + activations
     computing = count * (state + HELD_BYTES[mode]) + activations
-    return BESIDE_BYTES + max(computing, count * (state + EXCHANGE_BYTES[mode]))
+    exchanging = count * (state + EXCHANGE_BYTES[mode]) + min(activations, KEPT_BYTES)
+    return BESIDE_BYTES + max(computing, exchanging)
 
 
 def activation_bytes(model: ModelSpec, width: int = 4, *, checkpointing: bool = False) -> int:

@@ -63,6 +63,7 @@ def test_steps_and_traffic_follow_from_the_measured_speed() -> None:
 def test_memory_and_speed_are_those_of_a_peer_that_trains(name: str, mode: str) -> None:
     with get_context("spawn").Pool(1) as pool:
         told, seen = pool.apply(training, (name, mode))
+    print(name, mode, told, seen)
     assert told["memory"] == pytest.approx(seen["memory"], rel=WITHIN), (told, seen)
     assert told["rate"] == pytest.approx(seen["rate"], rel=WITHIN), (told, seen)
 
