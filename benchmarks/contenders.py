@@ -23,8 +23,8 @@ class Ours:
         from benchmarks.run import layout_of, manifest_of
         from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
         from swarm.heap import keep_freed_memory
-        from swarm.identity import Identity
         from swarm.network.host import Network
+        from swarm.trust.identity import Identity
 
         keep_freed_memory()  # as a peer does
         self.index, self.count = index, count

@@ -19,8 +19,8 @@ def run_of(layers: int, hidden: int = 512, vocabulary: int = 4096) -> Any:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from benchmarks.run import manifest_of
-    from swarm.identity import Identity
-    from swarm.manifest import SignedManifest
+    from swarm.run.manifest import SignedManifest
+    from swarm.trust.identity import Identity
 
     owner = Identity(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))  # the same run in every process
     model = {"vocab_size": vocabulary, "hidden_size": hidden, "layers": layers, "heads": 8}
@@ -35,8 +35,8 @@ def keep_state(folder: Path, signed: Any) -> tuple[str, int]:
     """A checkpoint with a state of this run, for all donors; its root and bytes."""
     import numpy as np
 
-    from swarm.checkpoint import save
-    from swarm.state import SharedState
+    from swarm.state.checkpoint import save
+    from swarm.state.shared import SharedState
 
     state, numbers = SharedState.empty(signed.manifest, 8, 64), np.random.default_rng(1)
     for vector in state.vectors:
@@ -89,10 +89,10 @@ class Donation:
         upload_mbit: float | None = None,
     ) -> None:
         from peers.state.checkpoint_donor import CheckpointDonor
-        from swarm.identity import Identity
         from swarm.network.caps import Caps
         from swarm.network.host import Network
-        from swarm.state import SharedState
+        from swarm.state.shared import SharedState
+        from swarm.trust.identity import Identity
 
         self.index, self.folder = index, Path(folder)
         manifest = run_of(layers).manifest

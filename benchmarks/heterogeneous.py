@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from peers.training.trainer import StepReport
     from swarm.averaging.averager import Missed
-    from swarm.manifest import Manifest
+    from swarm.run.manifest import Manifest
 
 GOAL = 0.9
 SAMPLE_SECONDS = 0.05  # of the fastest peer
@@ -98,11 +98,11 @@ class ReplayedPeer:
     def __init__(self, manifest: Manifest, index: int, slower: float, doors: Sequence[str]) -> None:
         from benchmarks.replayed import Replayed
         from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
-        from swarm.identity import Identity
         from swarm.model.bloom import model_from_vector
         from swarm.model.initial import initial_vector
         from swarm.network.host import Network
-        from swarm.state import SharedState
+        from swarm.state.shared import SharedState
+        from swarm.trust.identity import Identity
 
         self.manifest = manifest
         self.network = Network(Identity.generate(), manifest.digest, initial_peers=doors).start()

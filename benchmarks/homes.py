@@ -27,11 +27,11 @@ class OursAtHome:
         """phase: seconds of an inner phase. mbit: of its line, upwards."""
         from benchmarks.replayed import Replayed
         from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
-        from swarm.identity import Identity
         from swarm.model.bloom import model_from_vector
         from swarm.model.initial import initial_vector
         from swarm.network.host import Network
-        from swarm.state import SharedState
+        from swarm.state.shared import SharedState
+        from swarm.trust.identity import Identity
 
         self.manifest = manifest_of(count)
         listen = (f"/ip4/{address_of(index)}/tcp/0",)
@@ -130,8 +130,8 @@ class HivemindAtHome(Hivemind):
     """The baseline, on a vector of the same size."""
 
     def __init__(self, index: int, count: int, addresses: Sequence[str]) -> None:
-        from swarm.manifest import ModelSpec
-        from swarm.sizing import parameters
+        from swarm.run.manifest import ModelSpec
+        from swarm.run.sizing import parameters
 
         super().__init__(
             index, count, addresses, values=parameters(ModelSpec(**MODEL)), window=5.0, host=address_of(index)

@@ -55,11 +55,11 @@ class LonePeer:
     def __enter__(self) -> LonePeer:
         from peers.training.trainer import Trainer
         from peers.wiring import averager, work
-        from swarm.identity import Identity
         from swarm.model.bloom import starting_vector
         from swarm.network.host import Network
         from swarm.settings import Settings
-        from swarm.state import SharedState
+        from swarm.state.shared import SharedState
+        from swarm.trust.identity import Identity
 
         identity, digest = Identity.generate(), self.manifest.digest
         network = self.resources.enter_context(Network(identity, digest, listen=("/ip4/127.0.0.1/tcp/0",)))

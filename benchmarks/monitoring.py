@@ -23,13 +23,13 @@ import psutil
 
 from benchmarks.first_paint import first_paint
 from benchmarks.watched import overhead
-from swarm.identity import Identity
-from swarm.link import Link
-from swarm.manifest import SignedManifest, parse_config, resolve
 from swarm.network.directory import Validator, place
 from swarm.network.host import Network
 from swarm.records import ProgressRecord, seal
-from swarm.schema import LanguageStock
+from swarm.run.link import Link
+from swarm.run.manifest import SignedManifest, parse_config, resolve
+from swarm.run.schema import LanguageStock
+from swarm.trust.identity import Identity
 
 LANGUAGES = (
     "ar", "bn", "ca", "de", "en", "es", "eu", "fr", "gu", "hi", "id",

@@ -24,7 +24,7 @@ from peers.cli import main
 from swarm.model.gradient import GradientAccumulator
 
 if TYPE_CHECKING:
-    from swarm.schema import RunConfig
+    from swarm.run.schema import RunConfig
 
 RECORDED = 6  # micro-batches
 LOSS = 9.0  # of every sample, nats a token

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
 def _create(folder: Path, data: Path | None, options: argparse.Namespace) -> None:
     """The run's folder, as `bloomswarm create` makes it."""
     from peers.commands.create import fill
-    from swarm.manifest import parse_config
+    from swarm.run.manifest import parse_config
 
     source = {"kind": "starter"} if data is None else {"kind": "folder", "path": str(data)}
     value = CONFIG | {
@@ -102,10 +102,10 @@ def _train(folder: Path, data: Path | None, variant: str, validation: int) -> di
     from swarm.data.batches import Batches
     from swarm.data.plan import Plan
     from swarm.data.store import open_store
+    from swarm.data.tokenizer import load
     from swarm.model.bloom import model_from_vector, starting_vector
     from swarm.model.gradient import GradientAccumulator
-    from swarm.state import SharedState
-    from swarm.tokenizer import load
+    from swarm.state.shared import SharedState
 
     torch.set_num_threads(1)
     run = RunFolder(folder / "run")
@@ -148,7 +148,7 @@ def _error(mean, exact) -> float:
 def _loss(model, tokenizer, manifest, data: Path | None, windows: int) -> float:
     """Nats a token over all languages' held-out text, `windows` of 128 tokens each."""
     from swarm.data.validation import read_validation
-    from swarm.evaluation import evaluate
+    from swarm.model.evaluation import evaluate
 
     documents = read_validation(manifest.data, data, limit=400)
     texts = {code: [document.text for document in found] for code, found in documents.items()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from swarm.manifest import LanguageStock, Manifest, parse_config, resolve
 from swarm.model.layout import Layout, Tensor
+from swarm.run.manifest import LanguageStock, Manifest, parse_config, resolve
 
 OWNER = "12D3KooWLbcx2K8JB6aHAWqsKmJ7nKkpvnmLpXXHYvgHqPBDzuTu"
 

@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.lone_peer import LonePeer, made
 from benchmarks.plain_loop import PlainLoop
 from benchmarks.resident import peak_bytes, reset_peak
-from swarm.sizing import parameters
+from swarm.run.sizing import parameters
 
 GOAL = 0.97
 PAIRS = 7

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from swarm.data.batches import Batches
     from swarm.data.store import TokenStore
-    from swarm.manifest import Manifest
+    from swarm.run.manifest import Manifest
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 DOCUMENTS = 400  # of held-out text, a language
@@ -27,7 +27,7 @@ def text_folder(chosen: Path | None) -> Path | None:
 def create(folder: Path, data: Path | None, seed: int, value: dict[str, Any]) -> None:
     """The folder of a run with the configuration `value`, on the text in `data`. seed: of weights and of the plan."""
     from peers.commands.create import fill
-    from swarm.manifest import parse_config
+    from swarm.run.manifest import parse_config
 
     source = {"kind": "starter"} if data is None else {"kind": "folder", "path": str(data)}
     value = value | {"data": {"sources": [source], "temperature": 0.7, "seed": seed}}
@@ -53,7 +53,7 @@ class Text:
     @cached_property
     def _tokenizer(self) -> Any:
         from peers.run_folder import RunFolder
-        from swarm.tokenizer import load
+        from swarm.data.tokenizer import load
 
         return load(RunFolder(self.folder).tokenizer())
 
@@ -75,7 +75,7 @@ class Text:
     def loss(self) -> Callable[[BloomForCausalLM], tuple[float, dict[str, float]]]:
         """Nats a token over all languages' held-out text, and of each language."""
         from swarm.data.validation import read_validation
-        from swarm.evaluation import evaluate
+        from swarm.model.evaluation import evaluate
 
         documents = read_validation(self.manifest.data, self.data, limit=DOCUMENTS)
         texts = {code: [document.text for document in found] for code, found in documents.items()}

@@ -22,13 +22,13 @@ from peers.training.work import GradientWork
 from swarm.averaging.averager import Averaged, Contribution, Member
 from swarm.averaging.mean import FloatMean
 from swarm.averaging.simulated import SimulatedSwarm
-from swarm.manifest import Manifest
 from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.inner import InnerOptimizer
 from swarm.model.layout import Layout
 from swarm.model.memory import MicroBatch
-from swarm.state import SharedState
+from swarm.run.manifest import Manifest
+from swarm.state.shared import SharedState
 
 if TYPE_CHECKING:
     from transformers import BloomForCausalLM

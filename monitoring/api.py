@@ -23,11 +23,11 @@ from monitoring.view.document import (
 from monitoring.view.facts import RunFacts, amended
 from monitoring.view.findings import Finding, Reach, findings
 from monitoring.view.swarm import SwarmView
-from swarm.peer_id import friendly_name
 from swarm.records import ProgressRecord
+from swarm.trust.peer_id import friendly_name
 
 if TYPE_CHECKING:
-    from swarm.manifest import Manifest
+    from swarm.run.manifest import Manifest
 
 PAGE = Path(__file__).parent / "page"
 FILES = {

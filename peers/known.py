@@ -5,7 +5,7 @@ from __future__ import annotations
 from swarm.averaging.aggregator import aggregator_named
 from swarm.averaging.codec import codec_named
 from swarm.errors import IncompatibleError
-from swarm.schema import RunConfig
+from swarm.run.schema import RunConfig
 
 ALGORITHMS = ("round", "hivemind")
 

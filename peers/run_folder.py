@@ -12,7 +12,7 @@ from swarm.durable import sync_folder, synced
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from swarm.manifest import SignedManifest
+    from swarm.run.manifest import SignedManifest
 
 MANIFEST, TOKENIZER, LINK, PIN, REACHED = "manifest.json", "tokenizer.json", "link", "pin", "reached"
 WEIGHTS = "initial.weights"  # of a run that starts from a model on its owner's disk: little-endian float32
@@ -25,7 +25,7 @@ class RunFolder:
         self.path = path
 
     def manifest(self) -> SignedManifest:
-        from swarm.manifest import SignedManifest
+        from swarm.run.manifest import SignedManifest
 
         return SignedManifest.from_json(self._read(MANIFEST), str(self.path / MANIFEST))
 

@@ -18,34 +18,34 @@ from peers.training.private import CACHE, PrivateWork, require_allowed
 from peers.training.replicas import Replicas
 from peers.training.work import GradientWork
 from swarm.averaging.averager import Averager
-from swarm.checkpoint import Checkpoint, load, saved
 from swarm.data.batches import Batches
 from swarm.data.held_out import HeldOut, held_out
 from swarm.data.plan import Plan
 from swarm.data.private import PrivateBatches, private_batches
 from swarm.data.stock import check_stock
 from swarm.data.store import open_store
+from swarm.data.tokenizer import load as load_tokenizer
 from swarm.durable import remove_stale
 from swarm.errors import CheckpointError, DataError, ResourceError
-from swarm.manifest import Manifest, SignedManifest
 from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.inner import ADAMW_8BIT_BYTES, ADAMW_BYTES, InnerOptimizer
 from swarm.model.memory import MicroBatch
 from swarm.model.precision import best_precision
 from swarm.network.host import Network
-from swarm.portable import LOCAL_KINDS
 from swarm.records import ProgressRecord
-from swarm.schema import RunConfig
+from swarm.run.manifest import Manifest, SignedManifest
+from swarm.run.portable import LOCAL_KINDS
+from swarm.run.schema import RunConfig
+from swarm.run.sizing import activation_bytes, parameters, show_bytes
 from swarm.settings import Settings
-from swarm.sizing import activation_bytes, parameters, show_bytes
-from swarm.state import SharedState
-from swarm.tokenizer import load as load_tokenizer
+from swarm.state.checkpoint import Checkpoint, load, saved
+from swarm.state.shared import SharedState
 
 if TYPE_CHECKING:
     import torch
 
-    from swarm.endorsement import Endorsement
+    from swarm.trust.endorsement import Endorsement
 
 MICRO_BATCH_TOKENS = {"cpu": 512, "mps": 2048, "cuda": 16_384}  # at once: more is no faster, and holds rounds up
 SENT = "contributions"  # folder of what this peer gave, beside its checkpoints

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from swarm.peer_id import is_peer_id
+from swarm.trust.peer_id import is_peer_id
 
 MAX_ADDRESS = 300
 HOST_NAME = re.compile(

@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from swarm.canonical import canonical_bytes
-from swarm.identity import SIGNATURE_BYTES, Identity, verify
-from swarm.schema import Language
+from swarm.run.schema import Language
+from swarm.trust.identity import SIGNATURE_BYTES, Identity, verify
 from swarm.validation import Strict
 
 MAX_RECORD_BYTES = 16_384

@@ -147,7 +147,7 @@ def _fault(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
     return KINDS.get(kind, ("is not valid", f"see docs ({kind})"))
 
 
-FORMS = {  # the patterns of swarm/schema.py and swarm/settings.py in words; a test asks for one for each
+FORMS = {  # the patterns of swarm/run/schema.py and swarm/settings.py in words; a test asks for one for each
     r"^[0-9a-f]{64}$": "write a SHA-256, 64 hex digits",
     r"^[0-9a-f]{128}$": "a signature has 128 hex digits",
     r"^[a-z]{2,4}(-[A-Za-z0-9]{2,8}){0,2}$": 'write a language code such as "en", "sw" or "zh-Hans"',

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from swarm.manifest import load_config
-from swarm.sizing import parameters
+from swarm.run.manifest import load_config
+from swarm.run.sizing import parameters
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 RUNS = sorted(path.stem for path in CONFIGS.glob("*.toml"))

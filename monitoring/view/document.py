@@ -10,7 +10,7 @@ from monitoring.view.findings import Finding
 from monitoring.view.robust import percentile
 from monitoring.view.swarm import Point, SwarmView
 from swarm import __version__
-from swarm.peer_id import friendly_name
+from swarm.trust.peer_id import friendly_name
 
 
 def swarm_document(view: SwarmView, now: float, found: list[Finding]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from monitoring.view.swarm import SwarmView
 from swarm.address import AddressError, check_dialable
 from swarm.errors import LinkError
-from swarm.link import parse
+from swarm.run.link import parse
 
 MOST_DOORS, OF_ONE = 8, 3  # a link must stay one that can be pasted
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from swarm.errors import LinkError
-from swarm.link import parse
+from swarm.run.link import parse
 
 if TYPE_CHECKING:
-    from swarm.manifest import Manifest, SignedManifest
+    from swarm.run.manifest import Manifest, SignedManifest
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RunFacts:
 
 
 def facts_of(signed: SignedManifest, link: str) -> RunFacts:
-    from swarm.sizing import parameters
+    from swarm.run.sizing import parameters
 
     manifest = signed.manifest
     return RunFacts(
@@ -74,7 +74,7 @@ def facts_of(signed: SignedManifest, link: str) -> RunFacts:
 
 
 def amended(facts: RunFacts, version: Manifest) -> RunFacts:
-    """`facts` of the same run where another version of it counts: `swarm/amendment.py`."""
+    """`facts` of the same run where another version of it counts: `swarm/run/amendment.py`."""
     return replace(facts, **_changeable(version))
 
 

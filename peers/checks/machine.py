@@ -12,7 +12,7 @@ import psutil
 
 from peers.checks.finding import Finding, fail, ok, warn
 from swarm.errors import ResourceError
-from swarm.sizing import show_bytes
+from swarm.run.sizing import show_bytes
 
 FEWEST_FILES, ENOUGH_FILES = 256, 1024  # sockets of streams, chunks of tokenised text, checkpoints
 LEAST_MEMORY = 1_000_000_000  # what Python, torch and the daemon take before any model

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from peers.checks.finding import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
-    from swarm.manifest import Manifest
-    from swarm.schema import RunConfig
+    from swarm.run.manifest import Manifest
+    from swarm.run.schema import RunConfig
     from swarm.settings import Settings
 
 APPLIED_VALUES = 1 << 20
@@ -44,7 +44,7 @@ class Pace:
         from peers.training.outlook import PEERS, outlook
         from swarm.errors import SwarmError
         from swarm.model.memory import MemoryShortError
-        from swarm.sizing import show_bytes, show_seconds
+        from swarm.run.sizing import show_bytes, show_seconds
 
         fix = "close other programs, or help without training: bloomswarm assist LINK"
         try:
@@ -136,7 +136,7 @@ def round_seconds(config: RunConfig, peers: int) -> float:
 
     from swarm.averaging.codec import codec_named, decode, encode_with_feedback
     from swarm.digest import content_digest
-    from swarm.sizing import parameters
+    from swarm.run.sizing import parameters
     from swarm.update.rule import rule_of
 
     size, codec = parameters(config.model), codec_named(config.averaging.codec)
@@ -168,7 +168,7 @@ def apply_seconds(manifest: Manifest) -> float:
     """Of one round, on this machine: the shared update of a part of the vector, and the rest in proportion."""
     import numpy as np
 
-    from swarm.sizing import parameters
+    from swarm.run.sizing import parameters
     from swarm.update.rule import rule_of
 
     size = parameters(manifest.model)

@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from monitoring.view.claims import swarm_step
+from peers.checks.clock import FAR_SECONDS, SET_CLOCK, WRONG_SECONDS
 from peers.checks.finding import Finding, fail, ok, warn
-from peers.clock import FAR_SECONDS, SET_CLOCK, WRONG_SECONDS
-from peers.ending import ASK, ending
+from peers.finding.ending import ASK, ending
+from peers.finding.visit import seen_from, undialled
 from peers.owner.membership import day, look_for_invitation, require_invited
-from peers.visit import seen_from, undialled
 from swarm.errors import SwarmError, UninvitedError
-from swarm.sizing import show_bytes, show_seconds
+from swarm.run.sizing import show_bytes, show_seconds
 
 if TYPE_CHECKING:
+    from peers.checks.prospects import Prospects
     from peers.owner.guest_book import GuestBook
-    from peers.prospects import Prospects
-    from swarm.link import Link
-    from swarm.manifest import SignedManifest
     from swarm.network.host import Network
     from swarm.network.sounding import Way
     from swarm.records import ProgressRecord
+    from swarm.run.link import Link
+    from swarm.run.manifest import SignedManifest
 
 
 def peers(count: int) -> str:
@@ -60,7 +60,7 @@ class Terms:
         self.signed: SignedManifest | None = None
 
     def look(self) -> Finding:
-        from peers.arrival import ask_for_manifest
+        from peers.finding.arrival import ask_for_manifest
         from peers.known import require_known
 
         try:

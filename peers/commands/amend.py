@@ -13,8 +13,8 @@ from swarm.errors import ConfigError, NetworkError
 
 if TYPE_CHECKING:
     from peers.owner.amendments import Amendments
-    from swarm.amendment import Amendment
-    from swarm.manifest import Manifest, RunConfig
+    from swarm.run.amendment import Amendment
+    from swarm.run.manifest import Manifest, RunConfig
 
 MARGIN_STEPS = 5  # that the swarm may make while the word goes round
 
@@ -39,9 +39,9 @@ def command(run: Path, config: str, at_step: int, force: bool, dry_run: bool, as
     from peers.folders import find_config
     from peers.owner.amendments import Amendments
     from peers.run_folder import RunFolder
-    from swarm.amendment import version_at
-    from swarm.difference import diff
-    from swarm.manifest import load_config
+    from swarm.run.amendment import version_at
+    from swarm.run.difference import diff
+    from swarm.run.manifest import load_config
 
     path, folder = find_config(config), RunFolder(run)
     signed = folder.manifest()
@@ -75,9 +75,9 @@ def amended(
     folder: object, known: object, config: RunConfig, base: Path, at_step: int, say: Callable[[str], None]
 ) -> Amendment:
     """The next amendment of the run in `folder`. base: where relative data paths of `config` start from."""
-    from swarm.amendment import amend, version_at, with_changes
     from swarm.data.mixture import mixture_of
-    from swarm.identity import Identity
+    from swarm.run.amendment import amend, version_at, with_changes
+    from swarm.trust.identity import Identity
 
     first: Manifest = known.first
     if first.averaging.algorithm != "round":
@@ -95,8 +95,8 @@ def stocked(folder: object, config: RunConfig, base: Path, say: Callable[[str], 
     import tempfile
 
     from swarm.data.stock import take_stock
-    from swarm.portable import portable
-    from swarm.tokenizer import load
+    from swarm.data.tokenizer import load
+    from swarm.run.portable import portable
 
     config, root = portable(config, base)
     say("reading the text")
@@ -110,9 +110,9 @@ def require_ahead(folder: object, known: Amendments, at_step: int) -> None:
     """ConfigError where the swarm would be past that step before all have heard. NetworkError: nobody to ask."""
     from peers.owner.watched import step_of
     from peers.telling.progress import read_progress
-    from swarm.identity import Identity
-    from swarm.link import parse
     from swarm.network.host import Network
+    from swarm.run.link import parse
+    from swarm.trust.identity import Identity
 
     try:
         link = parse(folder.link())

@@ -1,4 +1,4 @@
-"""`bloomswarm archive LINK`: keep a run's certified checkpoints. The peer itself is in `peers/archivist.py`."""
+"""`bloomswarm archive LINK`: keep a run's certified checkpoints. The peer itself is in `peers/roles/archivist.py`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def command(link: str, yes: bool, directory: Path, listen: tuple[str, ...], **fl
     """Keep the last checkpoints that the swarm of LINK certified, and older ones ever sparser, and serve them to all
     who join; train nothing. Ctrl+C leaves; the same command goes on, also when nobody else of the run is left.
     """
-    from swarm.link import parse
+    from swarm.run.link import parse
 
     parsed = parse(link)
     settings = chosen(directory=directory, listen=listen or usual_place(directory), **flags)
-    from peers.archivist import Archive
-    from peers.stay import run_peer
+    from peers.roles.archivist import Archive
+    from peers.roles.stay import run_peer
 
     raise SystemExit(run_peer(parsed, settings, agree=accept if yes else ask, kind=Archive))
 

@@ -1,4 +1,4 @@
-"""`bloomswarm assist LINK`: help a run with a good line and no GPU. The peer itself is in `peers/assistant.py`."""
+"""`bloomswarm assist LINK`: help a run with a good line and no GPU. The peer is in `peers/roles/assistant.py`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from peers.commands.taking_part import chosen, taking_part
 @taking_part
 def command(link: str, yes: bool, **flags: Any) -> None:
     """Average for the peers of LINK's run and serve its state to newcomers; train nothing. Ctrl+C leaves."""
-    from swarm.link import parse
+    from swarm.run.link import parse
 
     parsed, settings = parse(link), chosen(**flags)
-    from peers.assistant import Assistant
-    from peers.stay import run_peer
+    from peers.roles.assistant import Assistant
+    from peers.roles.stay import run_peer
 
     raise SystemExit(run_peer(parsed, settings, agree=accept if yes else ask, kind=Assistant))

@@ -16,7 +16,7 @@ from peers.folders import find_config
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from swarm.manifest import Manifest, RunConfig
+    from swarm.run.manifest import Manifest, RunConfig
 
 
 @click.command(
@@ -37,7 +37,7 @@ def command(
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not dry_run:
         raise ConfigError(f"{folder} exists and is not empty: a run is never overwritten; choose another --dir")
     from peers.known import require_known
-    from swarm.manifest import load_config
+    from swarm.run.manifest import load_config
 
     path = find_config(config)
     chosen = change(load_config(path), data=data, steps=steps)
@@ -62,7 +62,7 @@ def command(
 
 def change(config: RunConfig, *, data: Path | None, steps: int | None) -> RunConfig:
     """The configuration with what the command line overrides, validated again as a whole."""
-    from swarm.manifest import parse_config
+    from swarm.run.manifest import parse_config
 
     if data is None and steps is None:
         return config
@@ -77,8 +77,8 @@ def change(config: RunConfig, *, data: Path | None, steps: int | None) -> RunCon
 
 def show_sizing(config: RunConfig, as_json: bool) -> None:
     from peers.training.outlook import outlook
+    from swarm.run.sizing import sizing
     from swarm.settings import Settings
-    from swarm.sizing import sizing
 
     size, here = sizing(config), outlook(config, Settings())
     if as_json:
@@ -116,10 +116,10 @@ def fill(config: RunConfig, base: Path, folder: Path, say: Callable[[str], None]
     from swarm.data.mixture import mixture_of
     from swarm.data.sources import texts_by_language
     from swarm.data.stock import take_stock
-    from swarm.identity import Identity
-    from swarm.manifest import SignedManifest, resolve
-    from swarm.portable import portable, portable_names
-    from swarm.tokenizer import load, train
+    from swarm.data.tokenizer import load, train
+    from swarm.run.manifest import SignedManifest, resolve
+    from swarm.run.portable import portable, portable_names
+    from swarm.trust.identity import Identity
 
     config, root = portable(config, base)
     say("reading the text and making the tokenizer")

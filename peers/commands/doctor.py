@@ -12,15 +12,15 @@ import click
 
 from peers.folders import home, run_folder
 from swarm.errors import IdentityError, ResourceError, UnfitError
-from swarm.sizing import show_seconds
+from swarm.run.sizing import show_seconds
 
 if TYPE_CHECKING:
     from peers.checks.finding import Check, Finding
-    from swarm.identity import Identity
-    from swarm.link import Link
-    from swarm.manifest import Manifest, SignedManifest
     from swarm.network.host import Network
+    from swarm.run.link import Link
+    from swarm.run.manifest import Manifest, SignedManifest
     from swarm.settings import Settings
+    from swarm.trust.identity import Identity
 
 SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 Say = Callable[[str], None]
@@ -43,7 +43,7 @@ def command(link: str | None, as_json: bool, folder: Path | None, **flags: Any) 
     """
     from peers.checks.finding import worst
     from peers.commands.terminal import passing
-    from swarm.link import parse
+    from swarm.run.link import parse
     from swarm.settings import load_settings
 
     parsed = parse(link) if link is not None else None
@@ -85,7 +85,7 @@ def visit(link: Link, settings: Settings, folder: Path | None, say: Say) -> Iter
     """As a guest in the run: what stands in the way ends the visit. folder: where the peer would live, if said."""
     from peers.checks.finding import fail
     from peers.checks.run import Seeds, Terms
-    from swarm.identity import Identity
+    from swarm.trust.identity import Identity
 
     try:
         with guest(link, settings, Identity.generate(), say) as network:
@@ -129,7 +129,7 @@ def let_in(link: Link, signed: SignedManifest, settings: Settings, folder: Path 
     from peers.checks.run import Invited
     from peers.owner.guest_book import GuestBook
     from peers.owner.membership import guarded
-    from swarm.identity import Identity
+    from swarm.trust.identity import Identity
 
     place = folder or run_folder(link.digest)
     path = place / "identity.pem"
@@ -154,9 +154,9 @@ def inside(
 ) -> Iterator[Finding]:
     from peers.checks.machine import Disk, Memory
     from peers.checks.pace import Pace, apply_seconds
+    from peers.checks.prospects import disk_needed, memory_needed, prospects
     from peers.checks.run import Clock, Course, Line, Reachable
-    from peers.prospects import disk_needed, memory_needed, prospects
-    from peers.visit import heard, others, ways_to
+    from peers.finding.visit import heard, others, ways_to
 
     records = heard(network)
     course = Course(link, records, manifest.training.steps).look()

@@ -39,8 +39,8 @@ def command(
     """
     if other is not None and against is not None:
         raise click.UsageError(f"two models to compare with, {other} and --against {against}: name one")
+    from peers.commands.scores import Evaluation
     from peers.commands.terminal import passing
-    from peers.evaluation import Evaluation
 
     with passing() as say:
         evaluation = Evaluation(checkpoint, data=data, limit=limit, say=say)

@@ -32,7 +32,7 @@ def command(
     """Turn CHECKPOINT into a transformers BLOOM folder (AutoModelForCausalLM and AutoTokenizer load it)."""
     if public and push is None:
         raise click.UsageError("--public says how --push makes a repository: name one with --push")
-    from swarm.export import export
+    from swarm.release.export import export
 
     if push is not None:
         ready(push)
@@ -50,7 +50,7 @@ def ready(repo: str) -> None:
     """The name and the login, before minutes of work."""
     from huggingface_hub import HfApi
 
-    from swarm.publish import require_login, require_repo
+    from swarm.release.publish import require_login, require_repo
 
     require_repo(repo)
     require_login(HfApi())
@@ -60,7 +60,7 @@ def pushed(folder: Path, repo: str, public: bool, name: str) -> str:
     """Its address. What fails says that the folder is there, and how to go on from it."""
     from huggingface_hub import HfApi
 
-    from swarm.publish import publish
+    from swarm.release.publish import publish
 
     try:
         return publish(folder, repo, public=public, message=f"Bloomswarm checkpoint {name}", api=HfApi())

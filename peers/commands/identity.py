@@ -44,7 +44,7 @@ def show(folder: Path | None, as_json: bool) -> None:
 @PASSPHRASE
 def export(target: Path, folder: Path | None, passphrase_file: Path | None) -> None:
     """Write the key, encrypted by a passphrase, to a file that can be kept or carried to another machine."""
-    from swarm.identity import Identity
+    from swarm.trust.identity import Identity
 
     identity = Identity.load(folder / FILE if folder is not None else only(identities()))
     if target.exists():
@@ -62,8 +62,8 @@ def export(target: Path, folder: Path | None, passphrase_file: Path | None) -> N
 @PASSPHRASE
 def import_(file: Path, folder: Path | None, link: str | None, passphrase_file: Path | None) -> None:
     """Take up an exported key; never in place of one that is there. Do not run two peers with it at once."""
-    from swarm.identity import Identity
-    from swarm.link import parse
+    from swarm.run.link import parse
+    from swarm.trust.identity import Identity
 
     if (folder is None) == (link is None):
         raise ConfigError("who shall have the key? Name the peer's folder with --dir, or its run with --link")
@@ -89,7 +89,7 @@ def only(paths: list[Path]) -> Path:
 
 
 def described(path: Path) -> dict[str, Any]:
-    from swarm.identity import Identity
+    from swarm.trust.identity import Identity
 
     identity = Identity.load(path)
     return {"peer_id": identity.peer_id, "name": identity.name, "file": str(path)}

@@ -10,7 +10,7 @@ import click
 
 
 def peer_id(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    from swarm.peer_id import public_key_of
+    from swarm.trust.peer_id import public_key_of
 
     if public_key_of(value) is None:
         raise click.BadParameter("not a peer id; `join` says it where it is refused, and `bloomswarm identity show`")
@@ -29,7 +29,7 @@ def command(run: Path, peer: str, days: int, as_json: bool) -> None:
     """Invite the peer PEER_ID to the run in folder RUN. A seed of this folder hands it the invitation by itself."""
     from peers.owner.guest_book import Owner
     from peers.owner.membership import day
-    from swarm.identity import friendly_name
+    from swarm.trust.identity import friendly_name
 
     owner = Owner(run)
     made = owner.invite(peer, days)
@@ -52,7 +52,7 @@ def personal_link(run: Path, invitation: str) -> str | None:
 
     from peers.run_folder import RunFolder
     from swarm.errors import ConfigError
-    from swarm.link import parse
+    from swarm.run.link import parse
 
     try:
         return str(replace(parse(RunFolder(run).link()), invitation=invitation))

@@ -1,4 +1,4 @@
-"""`bloomswarm join LINK`: take part in a run. The command line of a training peer; `peers/peer.py` is the peer."""
+"""`bloomswarm join LINK`: take part in a run. The command line; the training peer itself is `peers/roles/peer.py`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from peers.commands.taking_part import chosen, taking_part
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from swarm.link import Link
-    from swarm.manifest import SignedManifest
     from swarm.network.host import Network
+    from swarm.run.link import Link
+    from swarm.run.manifest import SignedManifest
 
 
 @click.command(
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 @taking_part
 def command(link: str, yes: bool, wait_for: int, **flags: Any) -> None:
     """Train with the run of LINK until it ends or you press Ctrl+C."""
-    from swarm.link import parse
+    from swarm.run.link import parse
 
     parsed, settings = parse(link), chosen(**flags)
     if settings.device != "auto":
         from peers.training.device import choose_device
 
         choose_device(settings.device, click.echo)  # what cannot be had is said before anything is joined
-    from peers.stay import run_peer
+    from peers.roles.stay import run_peer
 
     agree = accept if yes else partial(ask, private=settings.private)
     raise SystemExit(run_peer(parsed, settings, agree=agree, wait_for=wait_for))
@@ -79,14 +79,14 @@ def expected(signed: SignedManifest, network: Network, link: Link) -> list[str]:
     """What taking part costs on this line, as measured with up to three peers, and what this machine lacks for it."""
     from peers.checks.machine import Disk, Memory
     from peers.checks.pace import apply_seconds
+    from peers.checks.prospects import disk_needed, memory_needed, prospects
     from peers.commands.terminal import passing
-    from peers.ending import ending
+    from peers.finding.ending import ending
+    from peers.finding.visit import others, ways_to
     from peers.folders import home
-    from peers.prospects import disk_needed, memory_needed, prospects
     from peers.telling.progress import read_progress
-    from peers.visit import others, ways_to
-    from swarm.sizing import show_bytes
-    from swarm.state_file import file_size
+    from swarm.run.sizing import show_bytes
+    from swarm.state.state_file import file_size
 
     records = read_progress(network)
     if (over := ending(link, records)) is not None:
@@ -103,9 +103,9 @@ def expected(signed: SignedManifest, network: Network, link: Link) -> list[str]:
 
 def describe(signed: SignedManifest) -> str:
     """The run in a few lines: what it is, who owns it, what it takes."""
-    from peers.prospects import disk_needed, memory_needed
-    from swarm.identity import friendly_name
-    from swarm.sizing import show_bytes, sizing
+    from peers.checks.prospects import disk_needed, memory_needed
+    from swarm.run.sizing import show_bytes, sizing
+    from swarm.trust.identity import friendly_name
 
     manifest = signed.manifest
     stock = manifest.data.stock

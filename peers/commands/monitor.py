@@ -44,9 +44,9 @@ def command(
     import_lean()
     from peers.folders import run_folder
     from peers.lifecycle import Leave
-    from peers.observer import Observer
+    from peers.roles.observer import Observer
     from peers.telling.events import Events
-    from swarm.link import parse
+    from swarm.run.link import parse
 
     parsed = parse(link)
     folder = folder or run_folder(parsed.digest) / "monitor"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from swarm.replay import Verdict
+    from swarm.state.replay import Verdict
 
 Say = Callable[[str], None]
 
@@ -60,9 +60,9 @@ def command(
 
 def fetched(text: str, peer: str | None, step: int | None, folder: Path, say: Say) -> tuple[str, int]:
     """Everything from the swarm, into `folder`."""
-    from peers.inquiry import inquire
+    from peers.finding.inquiry import inquire
     from swarm.errors import ConfigError
-    from swarm.link import parse
+    from swarm.run.link import parse
 
     if peer is None:
         raise ConfigError("with a link, --peer says whose contribution is computed again; `status LINK` names them")

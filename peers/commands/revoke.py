@@ -23,7 +23,7 @@ def command(run: Path, peer: str, as_json: bool) -> None:
     and the round after that is without it. What it gave before stays in the model.
     """
     from peers.owner.guest_book import Owner
-    from swarm.identity import friendly_name
+    from swarm.trust.identity import friendly_name
 
     known = Owner(run).revoke(peer)
     if as_json:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from peers.acquaintances import Acquaintances, doors_of
 from peers.commands.taking_part import FORMAT, JSON
+from peers.finding.acquaintances import Acquaintances, doors_of
 from swarm.errors import IdentityError, LinkError, NetworkError, ResourceError
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from peers.lifecycle import Leave
     from peers.run_folder import RunFolder
     from peers.telling.events import Events
-    from swarm.amendment import Chain
-    from swarm.identity import Identity
-    from swarm.manifest import SignedManifest
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
+    from swarm.run.amendment import Chain
+    from swarm.run.manifest import SignedManifest
+    from swarm.trust.identity import Identity
 
 LOOK_SECONDS = 1.0
 REVIVALS = 5  # times that a daemon which died is started again
@@ -88,13 +88,13 @@ def serve(
     checkpoint: Path | None = None,
 ) -> int:
     """Until told to leave. Returns the exit code. checkpoint: of a dead run, to start it again from."""
-    from peers.arrival import offer
+    from peers.finding.arrival import offer
     from peers.lifecycle import Leave
     from peers.owner.doorkeeper import keep_door
     from peers.run_folder import RunFolder
     from peers.state.restart import Restart, offer_states
-    from swarm.identity import Identity
     from swarm.network.host import Network
+    from swarm.trust.identity import Identity
 
     folder = RunFolder(run)
     signed = folder.manifest()
@@ -150,7 +150,7 @@ def opened(make: Callable[..., Network], listen: tuple[str, ...], folder: RunFol
 
 def given_doors(peers: tuple[str, ...], digest: str) -> tuple[str, ...]:
     """The addresses in what --peer was given: links of this run, or addresses."""
-    from swarm.link import SCHEME, parse
+    from swarm.run.link import SCHEME, parse
 
     doors: list[str] = []
     for text in peers:
@@ -201,7 +201,7 @@ class Seed:
     def standing(self, chain: Chain, step: int) -> dict[str, Any]:
         """How far this seed has seen the swarm, also before it was started again: newcomers are told by it."""
         from peers.state.restart import CHECKPOINTS
-        from swarm.checkpoint import saved
+        from swarm.state.checkpoint import saved
 
         if step > self.reached:
             self.reached = step
@@ -216,7 +216,7 @@ class Seed:
 
     def end_at(self, chain: Chain, step: int) -> int:
         """The last step of the version that counts then."""
-        from swarm.amendment import version_at
+        from swarm.run.amendment import version_at
 
         return version_at(self.signed.manifest, chain, step).training.steps
 
@@ -226,7 +226,7 @@ class Seed:
 
     def tell(self, own: list[str], records: Mapping[str, ProgressRecord]) -> None:
         """The link, where it is new: our own addresses first, then those of the other seeds of the run."""
-        from swarm.link import Link
+        from swarm.run.link import Link
 
         others = [seed for seed in records.items() if seed[1].role == "seed" and seed[0] != self.network.peer_id]
         doors = own[:OWN_DOORS] + [

@@ -11,10 +11,10 @@ from swarm.errors import CheckpointError, ConfigError, LinkError
 
 if TYPE_CHECKING:
     from peers.run_folder import RunFolder
-    from swarm.checkpoint import Checkpoint
-    from swarm.endorsement import Endorsement
-    from swarm.identity import Identity
-    from swarm.manifest import SignedManifest
+    from swarm.run.manifest import SignedManifest
+    from swarm.state.checkpoint import Checkpoint
+    from swarm.trust.endorsement import Endorsement
+    from swarm.trust.identity import Identity
 
 OWNER = "owner.pem"
 
@@ -36,8 +36,8 @@ def command(run: Path, checkpoint: Path, key: Path | None) -> None:
     """
     from peers.run_folder import RunFolder
     from peers.state.endorsements import Endorsements
-    from swarm.checkpoint import load
-    from swarm.identity import Identity
+    from swarm.state.checkpoint import load
+    from swarm.trust.identity import Identity
 
     signed = RunFolder(run).manifest()
     identity = Identity.load(key or run / OWNER)
@@ -52,7 +52,7 @@ def command(run: Path, checkpoint: Path, key: Path | None) -> None:
 def vouch(checkpoint: Checkpoint, signed: SignedManifest, identity: Identity) -> Endorsement:
     """The endorsement of a checkpoint that was read and checked. CheckpointError, IdentityError."""
     from swarm.averaging.live.positions import position_from_bytes
-    from swarm.endorsement import endorse
+    from swarm.trust.endorsement import endorse
 
     place = str(checkpoint.extra.get("position", ""))
     if not place:
@@ -68,7 +68,7 @@ def vouch(checkpoint: Checkpoint, signed: SignedManifest, identity: Identity) ->
 
 def pinned(folder: RunFolder, endorsement: Endorsement) -> str | None:
     """The run's last link with this state in it, where a seed has run here."""
-    from swarm.link import Link, parse
+    from swarm.run.link import Link, parse
 
     try:
         link = parse(folder.link())

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from peers.clock import fault
+from peers.checks.clock import fault
 from swarm.errors import ConfigError
 
 WATCH_SECONDS = 2.0

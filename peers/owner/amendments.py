@@ -1,4 +1,4 @@
-"""The owner's amendments as one process knows them, kept in its folder, passed on, asked for: `swarm/amendment.py`.
+"""The owner's amendments as one process knows them, kept in its folder, passed on, asked for: `swarm/run/amendment.py`.
 
 Whoever gives them, only the owner's signature counts. A liar can at most hide them, so whoever says in its record that
 it knows more than we do is asked.
@@ -19,10 +19,10 @@ from swarm.errors import ConfigError, NetworkError, SwarmError
 from swarm.network.streams import RefusedError
 
 if TYPE_CHECKING:
-    from swarm.amendment import Amendment, Chain
-    from swarm.manifest import Manifest
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
+    from swarm.run.amendment import Amendment, Chain
+    from swarm.run.manifest import Manifest
 
 HANDLER, PURPOSE = "amendments", "blob"
 FOLDER = "amendments"
@@ -44,7 +44,7 @@ class Amendments:
 
     def read(self) -> int:
         """Take in what is in the folder now; how many there are. What cannot be read is passed over, and said once."""
-        from swarm.amendment import read_chain
+        from swarm.run.amendment import read_chain
 
         paths = sorted(self.folder.glob("[0-9]*.json")) if self.folder.is_dir() else []
         if len(paths) > len(self.chain):
@@ -90,7 +90,7 @@ class Amendments:
 
     def ask(self, network: Network, peer: str) -> bool:
         """Whether that peer knew more. What is no chain of the owner's is counted as refused."""
-        from swarm.amendment import read_chain
+        from swarm.run.amendment import read_chain
 
         try:
             data = network.call(

@@ -10,10 +10,10 @@ from peers.owner.membership import guarded, hear, require_invited
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from swarm.manifest import SignedManifest
     from swarm.network.guard import Guard
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
+    from swarm.run.manifest import SignedManifest
 
 
 def keep_door(network: Network, signed: SignedManifest, run: Path, say: Callable[[str], None]) -> None:

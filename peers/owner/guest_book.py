@@ -17,8 +17,9 @@ from pathlib import Path
 
 from peers.run_folder import RunFolder, write_atomically
 from swarm.errors import ConfigError, IdentityError
-from swarm.identity import Identity
-from swarm.invitation import (
+from swarm.run.manifest import SignedManifest
+from swarm.trust.identity import Identity
+from swarm.trust.invitation import (
     MAX_REVOCATIONS_BYTES,
     MAX_REVOKED,
     Invitation,
@@ -28,8 +29,7 @@ from swarm.invitation import (
     read_revocations,
     revoke,
 )
-from swarm.manifest import SignedManifest
-from swarm.peer_id import public_key_of
+from swarm.trust.peer_id import public_key_of
 
 INVITATIONS, REVOCATIONS, OWNER = "invitations", "revocations", "owner.pem"
 MAX_GUESTS = 4096

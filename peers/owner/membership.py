@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm.errors import NetworkError, UninvitedError
-from swarm.identity import friendly_name
+from swarm.trust.identity import friendly_name
 
 if TYPE_CHECKING:
     from peers.lifecycle import Leave
     from peers.owner.guest_book import GuestBook
     from peers.telling.events import Events
-    from swarm.link import Link
-    from swarm.manifest import SignedManifest
     from swarm.network.guard import Guard
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
+    from swarm.run.link import Link
+    from swarm.run.manifest import SignedManifest
 
 DOORS = 4  # peers of the link that are asked
 RENEW_SECONDS = 86_400  # before the end: a seed may have a newer one
@@ -33,8 +33,8 @@ ASK_SECONDS = 10.0
 
 def guarded(network: Network, signed: SignedManifest) -> Guard | None:
     """From now on this peer deals with invited peers only, where the run says so."""
-    from swarm.admission import Admission
     from swarm.network.guard import admit_only
+    from swarm.trust.admission import Admission
 
     if signed.manifest.join.policy == "invited" and network.guard is None:
         admit_only(network, Admission(signed.digest, signed.manifest.owner))

@@ -1,4 +1,4 @@
-"""The versions of its run that a training peer knows, and which one counts for its step: `swarm/amendment.py`.
+"""The versions of its run that a training peer knows, and which one counts for its step: `swarm/run/amendment.py`.
 
 Nothing is agreed on when a version begins to count: each peer goes by the step, and the shared state that most hold is
 the one that is right. A peer that heard too late has applied a step by the old rule; its state then differs from the
@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peers.owner.amendments import Amendments
-from swarm.amendment import version_at
 from swarm.data.versions import VersionedBatches
 from swarm.errors import SwarmError
+from swarm.run.amendment import version_at
 from swarm.update.rule import ScheduledRule, rule_of
 
 if TYPE_CHECKING:
-    from swarm.amendment import Amendment, Chain
-    from swarm.manifest import Manifest
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
-    from swarm.state import SharedState
+    from swarm.run.amendment import Amendment, Chain
+    from swarm.run.manifest import Manifest
+    from swarm.state.shared import SharedState
 
 Opened = Callable[["Manifest"], Any]
 

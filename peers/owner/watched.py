@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from monitoring.view.claims import swarm_step
 from peers.owner.amendments import Amendments
-from swarm.amendment import version_at
+from swarm.run.amendment import version_at
 
 if TYPE_CHECKING:
     from monitoring.api import Watch
-    from swarm.amendment import Chain
-    from swarm.manifest import Manifest
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
+    from swarm.run.amendment import Chain
+    from swarm.run.manifest import Manifest
 
 
 def step_of(first: Manifest, chain: Chain, records: Iterable[ProgressRecord]) -> int:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from peers.state.donor import download
 from swarm.errors import LinkError, NetworkError, ResourceError, SwarmError
-from swarm.sizing import show_bytes
-from swarm.state_file import file_size, state_from_bytes
+from swarm.run.sizing import show_bytes
+from swarm.state.state_file import file_size, state_from_bytes
 
 if TYPE_CHECKING:
     from peers.state.certified import StateFetcher
     from peers.telling.reporter import Reporter
     from swarm.averaging.averager import Missed
-    from swarm.manifest import Manifest
     from swarm.network.host import Network
     from swarm.records import ProgressRecord
-    from swarm.state import SharedState
+    from swarm.run.manifest import Manifest
+    from swarm.state.shared import SharedState
 
 
 class CatchUp:

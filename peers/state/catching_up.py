@@ -12,7 +12,7 @@ from peers.state.evidence import EvidenceDonor
 from peers.wiring import SENT, initial_state
 
 if TYPE_CHECKING:
-    from peers.peer import Peer
+    from peers.roles.peer import Peer
 
 RETRY_SECONDS = 1.0
 

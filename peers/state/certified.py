@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from peers.state.checkpoint_donor import OFFERS, PURPOSE, REQUEST, SPANS, TABLE, TABLE_HEAD, parse_table
 from peers.state.pin import Pin, require_pinned
-from swarm.checkpoint import saved, state_file_of
 from swarm.errors import CheckpointError, NetworkError, ResourceError
 from swarm.network.conversations import Conversations
 from swarm.network.download import Download, reason_of
 from swarm.network.streams import PeerError
-from swarm.span_file import SpanFile, span_of, spans_with
+from swarm.state.checkpoint import saved, state_file_of
+from swarm.state.span_file import SpanFile, span_of, spans_with
 
 if TYPE_CHECKING:
     from swarm.averaging.live.positions import CertifiedState
     from swarm.averaging.live.terms import Terms
     from swarm.averaging.round.certificate import Position
-    from swarm.manifest import Manifest
     from swarm.network.host import Network
-    from swarm.state import SharedState
+    from swarm.run.manifest import Manifest
+    from swarm.state.shared import SharedState
 
 FOLDER = "download"
 OFFER_BYTES = 16_384

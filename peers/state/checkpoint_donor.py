@@ -16,17 +16,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.checkpoint import record_of, saved, span_digests_of, state_file_of
 from swarm.errors import CheckpointError
 from swarm.network.allowance import Allowance
 from swarm.network.streams import RefusedError
-from swarm.span_file import SpanFile
-from swarm.state import root_of
-from swarm.state_file import file_size
+from swarm.state.checkpoint import record_of, saved, span_digests_of, state_file_of
+from swarm.state.shared import root_of
+from swarm.state.span_file import SpanFile
+from swarm.state.state_file import file_size
 
 if TYPE_CHECKING:
-    from swarm.manifest import Manifest
     from swarm.network.host import Network
+    from swarm.run.manifest import Manifest
 
 OFFERS, SPANS, PURPOSE = "state-offers", "state-spans", "state"
 MAX_OFFERS = 64

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarm.checkpoint import latest, load, save
 from swarm.errors import CheckpointError, ResourceError
+from swarm.state.checkpoint import latest, load, save
 
 if TYPE_CHECKING:
     from peers.telling.reporter import Reporter
-    from swarm.chronicle import Chronicler
-    from swarm.manifest import SignedManifest
-    from swarm.state import SharedState
+    from swarm.run.manifest import SignedManifest
+    from swarm.state.chronicle import Chronicler
+    from swarm.state.shared import SharedState
 
 
 class Checkpoints:

@@ -1,4 +1,4 @@
-"""The owner's or an anchor's word for a state, kept in a peer's folder and passed on: see `swarm/endorsement.py`.
+"""The owner's or an anchor's word for a state, kept in a peer's folder and passed on: see `swarm/trust/endorsement.py`.
 
 Whoever gives one, only its signature counts. A liar can at most hide the newest one, so several peers are asked.
 """
@@ -16,9 +16,9 @@ from swarm.errors import CheckpointError
 from swarm.network.streams import PeerError, RefusedError
 
 if TYPE_CHECKING:
-    from swarm.endorsement import Endorsement
-    from swarm.manifest import Manifest
     from swarm.network.host import Network
+    from swarm.run.manifest import Manifest
+    from swarm.trust.endorsement import Endorsement
 
 HANDLER, PURPOSE = "endorsement", "state"
 FOLDER = "endorsements"
@@ -43,7 +43,7 @@ class Endorsements:
 
     def newest(self) -> Endorsement | None:
         """Of the highest step."""
-        from swarm.endorsement import MAX_BYTES, read_endorsement
+        from swarm.trust.endorsement import MAX_BYTES, read_endorsement
 
         for path in self._files():
             try:
@@ -83,7 +83,7 @@ class Endorsements:
         return await asyncio.gather(*(self._ask(network, peer) for peer in peers))
 
     async def _ask(self, network: Network, peer: str) -> Endorsement | None:
-        from swarm.endorsement import MAX_BYTES, read_endorsement
+        from swarm.trust.endorsement import MAX_BYTES, read_endorsement
 
         try:
             data = await network.streams.call(

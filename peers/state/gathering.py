@@ -24,15 +24,15 @@ from swarm.averaging.round.certificate import CommitError, Position, genesis
 from swarm.averaging.round.context import Context, Self
 from swarm.averaging.round.log import Log
 from swarm.averaging.round.messages import DIGEST
-from swarm.checkpoint import save
 from swarm.digest import content_digest
 from swarm.errors import ConfigError, NetworkError
 from swarm.model.layout import Layout
-from swarm.state import SharedState
+from swarm.state.checkpoint import save
+from swarm.state.shared import SharedState
 
 if TYPE_CHECKING:
-    from swarm.manifest import SignedManifest
     from swarm.network.host import Network
+    from swarm.run.manifest import SignedManifest
 
 ANSWER_SECONDS = 60.0
 BEGINNING = bytes(DIGEST)

@@ -9,7 +9,7 @@ from swarm.errors import LinkError, NetworkError
 
 if TYPE_CHECKING:
     from swarm.averaging.live.positions import CertifiedState
-    from swarm.state import SharedState
+    from swarm.state.shared import SharedState
 
 Pin = tuple[int, str]  # round, `SharedState.root` in hex
 

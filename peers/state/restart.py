@@ -15,8 +15,8 @@ from peers.state.endorsements import Endorsements
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from swarm.manifest import Manifest, SignedManifest
     from swarm.network.host import Network
+    from swarm.run.manifest import Manifest, SignedManifest
 
 CHECKPOINTS = "checkpoints"
 
@@ -26,8 +26,8 @@ class Restart:
 
     def __init__(self, run: Path, signed: SignedManifest, checkpoint: Path) -> None:
         from peers.commands.sign import OWNER, vouch
-        from swarm.checkpoint import load
-        from swarm.identity import Identity
+        from swarm.state.checkpoint import load
+        from swarm.trust.identity import Identity
 
         self.run, self.manifest, self.checkpoint = run, signed.manifest, checkpoint
         found = load(checkpoint, expected_manifest=signed.digest)

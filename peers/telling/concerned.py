@@ -43,7 +43,7 @@ def concerned(text: str | None, slug: str, monitor: str | None) -> dict[str, Any
 
 def by_monitor(url: str, text: str | None, slug: str) -> dict[str, Any] | None:
     """None where nobody answers, or for another run."""
-    from swarm.link import parse
+    from swarm.run.link import parse
 
     try:
         run = _get(f"{url}/api/v1/swarm")["run"]["digest"]

@@ -6,14 +6,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.identity import friendly_name
-from swarm.sizing import show_bytes, show_seconds
+from swarm.run.sizing import show_bytes, show_seconds
+from swarm.trust.identity import friendly_name
 
 if TYPE_CHECKING:
     from peers.lifecycle import Leave
     from peers.telling.progress import Progress
     from peers.telling.reporter import Reporter
-    from swarm.state import SharedState
+    from swarm.state.shared import SharedState
 
 LINGER_SECONDS, WAIT_SECONDS = 10.0, 0.1
 TOLD_LANGUAGES = 5  # by name

@@ -16,12 +16,12 @@ def glances(text: str, every_seconds: float) -> Iterator[Watch]:
     """The picture after each look, for as long as the caller goes on. NetworkError where nobody answers."""
     from monitoring.api import Watch
     from monitoring.view.facts import facts_of
-    from peers.arrival import ask_for_manifest
+    from peers.finding.arrival import ask_for_manifest
     from peers.owner.watched import WatchedVersions
     from peers.telling.progress import read_progress
-    from swarm.identity import Identity
-    from swarm.link import parse
     from swarm.network.host import Network
+    from swarm.run.link import parse
+    from swarm.trust.identity import Identity
 
     link = parse(text)
     with (

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from peers.knocking import Knocking
+from peers.finding.knocking import Knocking
 from swarm import __version__
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from swarm.peer_id import friendly_name
+from swarm.trust.peer_id import friendly_name
 
 Replace = str | Callable[[re.Match[str]], str]
 SECRET_NAMES = r"pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|authorization|bearer|credentials?"

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from monitoring.api import Watch, api_routes
 from monitoring.exporter import IDLE, PeerExporter, Text
 from monitoring.view.facts import facts_of
-from peers.around import Around
-from peers.clock import ClockWatch
+from peers.checks.clock import ClockWatch
+from peers.telling.around import Around
 from peers.telling.energy import measure_energy
 from peers.telling.standing import Standing
 from peers.telling.turn import TurnLine
 from swarm.averaging.averager import Averaged, Missed
-from swarm.checkpoint import record_of
-from swarm.identity import friendly_name
-from swarm.sizing import show_bytes, show_seconds
+from swarm.run.sizing import show_bytes, show_seconds
+from swarm.state.checkpoint import record_of
+from swarm.trust.identity import friendly_name
 
 if TYPE_CHECKING:
     from peers.telling.events import Events
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from swarm.averaging.averager import Outcome
     from swarm.averaging.live.figures import Figures
     from swarm.data.batches import Batches
-    from swarm.manifest import Manifest, SignedManifest
     from swarm.network.host import Network
+    from swarm.run.manifest import Manifest, SignedManifest
     from swarm.settings import Settings
 
 BRANCH_STEPS = 20  # for which `status` says that the swarm has split

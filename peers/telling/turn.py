@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swarm.averaging.averager import Averaged
-from swarm.sizing import show_seconds
+from swarm.run.sizing import show_seconds
 
 if TYPE_CHECKING:
     from peers.training.trainer import StepReport

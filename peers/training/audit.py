@@ -12,13 +12,13 @@ import numpy as np
 from peers.training.course import Course
 from peers.training.rerun import MOST_ROUNDS, rerun
 from peers.wiring import SENT, accumulator, micro_batch, training_data
-from swarm.amendment import version_at
 from swarm.averaging.live.kept import Sent, kept, read_sent
 from swarm.errors import ConfigError, IncompatibleError
-from swarm.identity import Identity
 from swarm.model.memory import MemoryShortError
-from swarm.replay import TOLERANCE, Claim, Verdict, claim_of, compare, require_sent
+from swarm.run.amendment import version_at
 from swarm.settings import Settings
+from swarm.state.replay import TOLERANCE, Claim, Verdict, claim_of, compare, require_sent
+from swarm.trust.identity import Identity
 
 
 class Audit:

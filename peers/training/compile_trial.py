@@ -51,7 +51,7 @@ def trial(order: dict[str, Any]) -> dict[str, float]:
     from swarm.model.gradient import Compiled, GradientAccumulator
     from swarm.model.initial import quick_weights
     from swarm.model.layout import Layout
-    from swarm.schema import ModelSpec
+    from swarm.run.schema import ModelSpec
 
     torch.set_num_threads(order["threads"])
     spec, samples = ModelSpec(**order["spec"]), order["samples"]

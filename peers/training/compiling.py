@@ -24,11 +24,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from swarm.sizing import cpu_memory, show_bytes, show_seconds
+from swarm.run.sizing import cpu_memory, show_bytes, show_seconds
 
 if TYPE_CHECKING:
     from swarm.model.gradient import GradientAccumulator, Precision
-    from swarm.schema import ModelSpec, RunConfig
+    from swarm.run.schema import ModelSpec, RunConfig
     from swarm.settings import Settings
 
 AFTER_SECONDS = {"auto": 600.0, "on": 0.0}  # of training, before the trial

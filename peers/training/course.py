@@ -15,13 +15,13 @@ from swarm.averaging.live.averager import members_of
 from swarm.averaging.live.positions import position_from_bytes
 from swarm.averaging.live.terms import Terms, terms_of
 from swarm.averaging.round.certificate import genesis
-from swarm.checkpoint import load, saved
-from swarm.diary import Told
 from swarm.digest import content_digest
 from swarm.errors import CheckpointError
 from swarm.model.layout import Layout
-from swarm.replay import read_log
-from swarm.state import SharedState
+from swarm.state.checkpoint import load, saved
+from swarm.state.diary import Told
+from swarm.state.replay import read_log
+from swarm.state.shared import SharedState
 
 MEANS = Path("log", "means")
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from swarm.manifest import Manifest, SignedManifest
-    from swarm.state import SharedState
-    from swarm.tokenizer import Tokenizer
+    from swarm.data.tokenizer import Tokenizer
+    from swarm.run.manifest import Manifest, SignedManifest
+    from swarm.state.shared import SharedState
 
 NICENESS = 10  # of the thread: training goes first
 SHARE = 2  # so many copies of the parameters must be free
@@ -127,8 +127,8 @@ class Evaluator:
 
     def _scores(self, parameters: np.ndarray, text: HeldOut) -> dict[str, float] | None:
         """By language; None where this peer leaves meanwhile."""
-        from swarm.evaluation import bits_per_byte
         from swarm.model.bloom import model_from_vector
+        from swarm.model.evaluation import bits_per_byte
 
         model, scores = model_from_vector(self.spec, parameters, self.device), {}
         for code, windows in text.windows.items():

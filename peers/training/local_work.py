@@ -21,12 +21,12 @@ import numpy as np
 
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
 from swarm.data.batches import Batch, Batches
-from swarm.diary import Diarist, Turn
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.inner import InnerOptimizer
 from swarm.model.memory import AgainError, MemoryShortError, MicroBatch
-from swarm.schema import RunConfig, TrainingSpec
-from swarm.state import SharedState
+from swarm.run.schema import RunConfig, TrainingSpec
+from swarm.state.diary import Diarist, Turn
+from swarm.state.shared import SharedState
 from swarm.update.schedule import learning_rate
 
 STALE_ROUNDS = 2  # so many may pass over a delta; the next one drops it

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from swarm.sizing import cpu_memory, show_bytes, show_seconds, sizing
+from swarm.run.sizing import cpu_memory, show_bytes, show_seconds, sizing
 
 if TYPE_CHECKING:
-    from swarm.schema import RunConfig
+    from swarm.run.schema import RunConfig
     from swarm.settings import Settings
 
 PEERS = 4  # of the swarm that is imagined, each like this machine

@@ -17,7 +17,7 @@ import numpy as np
 
 from peers.folders import PAUSED
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
-from swarm.schema import TrainingSpec
+from swarm.run.schema import TrainingSpec
 
 LOOK_SECONDS = 0.1
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from swarm.averaging.averager import Averager, Contribution
 from swarm.errors import IncompatibleError
-from swarm.manifest import Manifest
-from swarm.schema import TrainingSpec
+from swarm.run.manifest import Manifest
+from swarm.run.schema import TrainingSpec
 
 CACHE = "private"  # folder of the tokens, in the peer's own folder and not in the cache that a user's peers share
 

@@ -23,7 +23,7 @@ from swarm.errors import RunFailedError
 from swarm.model.gradient import GradientAccumulator, Precision, TrainingBatch
 from swarm.model.layout import Layout
 from swarm.model.memory import MemoryShortError
-from swarm.schema import ModelSpec
+from swarm.run.schema import ModelSpec
 
 END_SECONDS = 5.0
 

@@ -16,11 +16,11 @@ import numpy as np
 from peers.training.course import Course
 from peers.training.local_work import LocalWork
 from peers.wiring import accumulator, inner_optimizer, micro_batch, training_data
-from swarm.amendment import version_at
 from swarm.data.versions import VersionedBatches
-from swarm.diary import Diary, Turn, require_signed_samples
 from swarm.errors import CheckpointError
+from swarm.run.amendment import version_at
 from swarm.settings import Settings
+from swarm.state.diary import Diary, Turn, require_signed_samples
 
 MOST_ROUNDS = 8  # computed again, where the start is not the peer's own
 

@@ -11,8 +11,8 @@ from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
 from swarm.data.batches import Batches
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.memory import AgainError, MemoryShortError, MicroBatch
-from swarm.schema import TrainingSpec
-from swarm.state import SharedState
+from swarm.run.schema import TrainingSpec
+from swarm.state.shared import SharedState
 
 
 class GradientWork:

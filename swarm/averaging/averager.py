@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from swarm.diary import Diary
+from swarm.state.diary import Diary
 
 
 @dataclass(frozen=True)

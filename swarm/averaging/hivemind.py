@@ -32,9 +32,9 @@ from hivemind.utils.timed_storage import ValueWithExpiration
 from swarm.averaging.averager import Averaged, Contribution, Member, Missed, Outcome, RoundStats
 from swarm.averaging.mean import FloatMean
 from swarm.errors import NetworkError
-from swarm.manifest import Manifest
 from swarm.network.host import Network
 from swarm.records import ProgressRecord
+from swarm.run.manifest import Manifest
 
 KIND = "averaging"
 PREFIX = "bloomswarm"

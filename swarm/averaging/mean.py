@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from swarm.schema import SPAN_UNIT
+from swarm.run.schema import SPAN_UNIT
 
 ROWS = 64  # blocks folded at once: 512 KiB of float64
 

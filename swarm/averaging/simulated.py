@@ -20,7 +20,7 @@ from swarm.averaging.aggregator import aggregator_named, reduce_span
 from swarm.averaging.averager import Averaged, Contribution, Member, Missed, Outcome, RoundStats
 from swarm.averaging.codec import Encoded, Frame, Quality, codec_named, encode_with_feedback
 from swarm.averaging.encoded_mean import EncodedMean
-from swarm.schema import AveragingSpec
+from swarm.run.schema import AveragingSpec
 
 KEPT_ROUNDS = 16  # for peers that lag; one that lags further takes the state of another peer
 PATIENCE_SECONDS = 60.0  # for a peer whose thread died without `close`: a bug of the caller, not a part of any script

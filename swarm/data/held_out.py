@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from swarm.data.document import Document
+from swarm.data.tokenizer import Tokenizer
 from swarm.data.validation import read_validation
-from swarm.schema import DataSpec
-from swarm.tokenizer import Tokenizer
+from swarm.run.schema import DataSpec
 
 EVALUATORS = 2  # at a time: one may leave meanwhile, and two that differ are seen
 DOCUMENTS = 8  # read for each window that is wanted: enough where documents are a sentence long

@@ -13,8 +13,8 @@ from typing import Any
 
 from swarm.data.formats import missing_extra, text_of
 from swarm.errors import DataError, NetworkError
-from swarm.hub import quiet
-from swarm.schema import SourceSpec
+from swarm.release.hub import quiet
+from swarm.run.schema import SourceSpec
 
 
 def read_hub(source: SourceSpec, root: Path | None) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
 from swarm.errors import ConfigError
-from swarm.schema import DataSpec
+from swarm.run.schema import DataSpec
 
 BLOCK = 1 << 14
 GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: spreads the languages' phases, so that rare ones do not come together

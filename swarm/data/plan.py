@@ -29,7 +29,7 @@ from itertools import islice
 
 from swarm.data.mixture import caps_of, mixture_of, worn_out
 from swarm.data.permutation import Permutation
-from swarm.schema import DataSpec
+from swarm.run.schema import DataSpec
 
 LANES = 8
 

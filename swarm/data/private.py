@@ -17,9 +17,9 @@ from swarm.data.batches import Batch
 from swarm.data.plan import Plan, SampleRef
 from swarm.data.sources import folder_files
 from swarm.data.store import TokenStore, open_store
+from swarm.data.tokenizer import Tokenizer
 from swarm.errors import DataError
-from swarm.schema import DataSpec, SourceSpec
-from swarm.tokenizer import Tokenizer
+from swarm.run.schema import DataSpec, SourceSpec
 
 SEED_BITS = 62
 

@@ -16,8 +16,8 @@ from swarm.data.document import Document
 from swarm.data.formats import FORMATS, read_jsonl, read_parquet, read_text
 from swarm.data.hub import local_folder, read_hub
 from swarm.errors import DataError
-from swarm.portable import why_not_portable
-from swarm.schema import DataSpec, SourceSpec
+from swarm.run.portable import why_not_portable
+from swarm.run.schema import DataSpec, SourceSpec
 
 STARTER = Path(__file__).resolve().parent / "starter"
 LANGUAGE = re.compile(r"[a-z]{2,4}(-[A-Za-z0-9]{2,8}){0,2}")
@@ -65,7 +65,7 @@ def languages(data: DataSpec, root: Path | None) -> tuple[str, ...]:
 
 
 def texts_by_language(data: DataSpec, root: Path | None) -> dict[str, Iterator[str]]:
-    """What `swarm.tokenizer.train` takes: the texts of each language, read when asked for."""
+    """What `swarm.data.tokenizer.train` takes: the texts of each language, read when asked for."""
 
     def texts(code: str) -> Iterator[str]:
         return (document.text for document in read_language(data, root, code))

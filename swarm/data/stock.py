@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.data.document import Document
 from swarm.errors import DataError
-from swarm.schema import DataSpec, LanguageStock
+from swarm.run.schema import DataSpec, LanguageStock
 
 if TYPE_CHECKING:
-    from swarm.tokenizer import Tokenizer
+    from swarm.data.tokenizer import Tokenizer
 
 Progress = Callable[[str], None]
 

@@ -28,9 +28,9 @@ from swarm.canonical import canonical_bytes, digest
 from swarm.data.document import Document
 from swarm.data.sources import files_of, languages, read_language
 from swarm.data.stock import Count, Progress, silent
+from swarm.data.tokenizer import Tokenizer
 from swarm.errors import DataError, ResourceError
-from swarm.schema import DataSpec, Language, LanguageStock, Sha256
-from swarm.tokenizer import Tokenizer
+from swarm.run.schema import DataSpec, Language, LanguageStock, Sha256
 from swarm.validation import Strict
 
 FORMAT = 1

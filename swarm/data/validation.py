@@ -15,7 +15,7 @@ from swarm.data.document import Document
 from swarm.data.formats import FORMATS
 from swarm.data.sources import STARTER, files_of, folder_files
 from swarm.errors import DataError
-from swarm.schema import DataSpec, SourceSpec
+from swarm.run.schema import DataSpec, SourceSpec
 
 FOLDER = "validation"
 

@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from transformers import BloomConfig, BloomForCausalLM
 
 from swarm.errors import CheckpointError, ConfigError, IncompatibleError, NetworkError
-from swarm.hub import quiet
 from swarm.model.initial import initial_vector, vector_digest
 from swarm.model.layout import Layout
-from swarm.portable import serves_weights
-from swarm.schema import ModelSpec
+from swarm.release.hub import quiet
+from swarm.run.portable import serves_weights
+from swarm.run.schema import ModelSpec
 
 
 def bloom_config(spec: ModelSpec) -> BloomConfig:
@@ -89,7 +89,7 @@ def read_weights(spec: ModelSpec, path: Path) -> np.ndarray:
 def load_vector(spec: ModelSpec, source: str) -> np.ndarray:
     """The weights of an existing BLOOM as a flat vector: a transformers folder, our checkpoint, or "name@revision"."""
     if (Path(source) / "checkpoint.json").is_file():
-        from swarm.checkpoint import load
+        from swarm.state.checkpoint import load
 
         checkpoint = load(Path(source))
         _require_same_shape(spec, bloom_config(checkpoint.spec), source)

@@ -15,7 +15,7 @@ import hashlib
 import numpy as np
 
 from swarm.model.layout import Layout
-from swarm.schema import ModelSpec
+from swarm.run.schema import ModelSpec
 
 UNIFORMS = 12  # of 16 bits each: three 64-bit words a value
 MEAN = UNIFORMS * (2**16 - 1) // 2

@@ -16,8 +16,8 @@ from transformers import BloomForCausalLM
 from swarm.errors import ResourceError
 from swarm.model.layout import Layout
 from swarm.model.memory import is_out_of_memory
-from swarm.schema import OptimizerSpec
-from swarm.sizing import show_bytes
+from swarm.run.schema import OptimizerSpec
+from swarm.run.sizing import show_bytes
 
 Kind = Literal["adamw", "adamw-8bit"]
 ADAMW_BYTES, ADAMW_8BIT_BYTES = 8, 2  # of the moments of a parameter

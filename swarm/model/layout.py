@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from swarm.schema import ModelSpec
+from swarm.run.schema import ModelSpec
 
 if TYPE_CHECKING:
     from transformers import BloomForCausalLM

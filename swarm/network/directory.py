@@ -15,8 +15,8 @@ import msgpack
 from hivemind.dht import DHTID, DHTNode
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 
-from swarm.identity import Identity, is_peer_id
 from swarm.records import MAX_LIFETIME_SECONDS, PAYLOAD_AT, RecordError, expiration_of, seal, unseal
+from swarm.trust.identity import Identity, is_peer_id
 
 KINDS = ("progress", "addresses", "averaging", "checkpoint", "blobs")
 CLOCK_SLACK_SECONDS = 10.0  # of other peers' clocks, and of records that expire while they travel

@@ -18,7 +18,6 @@ from hivemind.p2p import PeerID
 from hivemind.utils.multiaddr import Multiaddr
 
 from swarm.errors import SwarmError
-from swarm.identity import Identity
 from swarm.network.blobs import Blobs
 from swarm.network.caps import Caps
 from swarm.network.counted import CountedP2P
@@ -32,6 +31,7 @@ from swarm.network.sounding import HANDLER as SOUNDING
 from swarm.network.sounding import MOST_BYTES, WANTED, Sounding
 from swarm.network.streams import Streams
 from swarm.network.traffic import Traffic
+from swarm.trust.identity import Identity
 
 FIRST_WAIT_SECONDS = 0.5  # before a dead daemon is started again; doubled each time
 logger = logging.getLogger(__name__)

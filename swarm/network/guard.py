@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from swarm.admission import Admission, Refusal
-from swarm.invitation import INVITATION_BYTES, MAX_REVOCATIONS_BYTES
 from swarm.network.allowance import Allowance
 from swarm.network.streams import PeerError, RefusedError, Streams
+from swarm.trust.admission import Admission, Refusal
+from swarm.trust.invitation import INVITATION_BYTES, MAX_REVOCATIONS_BYTES
 
 if TYPE_CHECKING:
     from swarm.network.host import Network

@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import uvloop
 
 from swarm.errors import NetworkError
-from swarm.identity import Identity
 from swarm.network.blobs import Progress
 from swarm.network.caps import UNCAPPED, Caps
 from swarm.network.counted import CountedP2P
@@ -32,6 +31,7 @@ from swarm.network.seeds import check_seeds
 from swarm.network.sounding import Way, clock_of, measure
 from swarm.network.streams import Channel, Handler, Receiver, Streams
 from swarm.network.traffic import Traffic
+from swarm.trust.identity import Identity
 
 LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
 DHT_SECONDS = 15.0

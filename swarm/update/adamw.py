@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swarm.schema import OptimizerSpec
+from swarm.run.schema import OptimizerSpec
 from swarm.update.exact import power
 
 BLOCK = 1 << 15  # float32 values: 128 KiB an array, six arrays in flight; larger blocks gain nothing on 1 MiB of L2

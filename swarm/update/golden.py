@@ -11,7 +11,7 @@ import numpy as np
 from swarm.averaging.mean import FloatMean
 from swarm.errors import IncompatibleError
 from swarm.model.initial import draw_normal, vector_digest
-from swarm.schema import OptimizerSpec
+from swarm.run.schema import OptimizerSpec
 from swarm.update.adamw import AdamW, Scalars
 from swarm.update.clip import clip_factor
 from swarm.update.schedule import learning_rate

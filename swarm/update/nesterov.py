@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swarm.schema import OuterSpec
+from swarm.run.schema import OuterSpec
 from swarm.update.adamw import BLOCK
 
 

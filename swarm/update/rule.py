@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from swarm.schema import RunConfig
+from swarm.run.schema import RunConfig
 from swarm.update import adamw, nesterov
 from swarm.update.clip import clip_factor
 from swarm.update.schedule import learning_rate, outer_rate
@@ -75,7 +75,7 @@ class LocalRule:
 
 
 class ScheduledRule:
-    """The rules of several versions of a run (`swarm.amendment`): each counts from its step on, the first from 0."""
+    """The rules of several versions of a run (`swarm.run.amendment`): each counts from its step, the first from 0."""
 
     def __init__(self, versions: Sequence[tuple[int, Rule]]) -> None:
         assert versions[0][0] == 0, versions

@@ -5,7 +5,7 @@ It counts certified steps, never time, so it is the same everywhere and after an
 
 from __future__ import annotations
 
-from swarm.schema import OptimizerSpec, OuterSpec
+from swarm.run.schema import OptimizerSpec, OuterSpec
 from swarm.update.exact import half_cosine
 
 

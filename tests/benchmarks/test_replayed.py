@@ -17,7 +17,7 @@ from swarm.averaging.mean import FloatMean
 from swarm.model.bloom import model_from_vector
 from swarm.model.initial import initial_vector
 from swarm.model.memory import MicroBatch
-from swarm.state import SharedState
+from swarm.state.shared import SharedState
 
 MODEL = {"vocab_size": 512, "hidden_size": 16, "layers": 1, "heads": 2, "sequence_length": 16}
 

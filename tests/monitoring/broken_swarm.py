@@ -26,8 +26,8 @@ from runbook import Runbook
 
 from monitoring.validate import query
 from peers.demo.follow import Followed
-from swarm.identity import Identity
-from swarm.peer_id import friendly_name
+from swarm.trust.identity import Identity
+from swarm.trust.peer_id import friendly_name
 from tests.peers.real_swarm import LOOPBACK, RealSwarm, free_port, make_run, swarm_of
 
 PEERS = ("ada", "ben", "cem", "dot")

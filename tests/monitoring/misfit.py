@@ -36,7 +36,7 @@ def lie() -> None:
 
 def diverge() -> None:
     """Another step than the certified one, each time."""
-    from swarm.state import SharedState
+    from swarm.state.shared import SharedState
 
     apply = SharedState.apply
 

@@ -10,8 +10,8 @@ from typing import Any
 from monitoring.api import Watch
 from monitoring.view.document import swarm_document
 from monitoring.view.facts import RunFacts
-from swarm.identity import Identity
 from swarm.records import ProgressRecord
+from swarm.trust.identity import Identity
 
 DIGEST = "ab" * 32
 PLANNED = {"en": 0.25, "es": 0.2, "hi": 0.15, "ar": 0.15, "sw": 0.1, "zh": 0.15}

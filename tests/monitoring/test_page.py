@@ -15,7 +15,7 @@ from pretend_swarm import Pretend, facts
 
 from monitoring.api import Watch, api_routes
 from monitoring.server import Server
-from swarm.peer_id import friendly_name
+from swarm.trust.peer_id import friendly_name
 
 READY = "document.body !== null && document.body.dataset.ready === 'yes'"
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]

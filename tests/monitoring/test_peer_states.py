@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.metrics import STATES
 from peers.demo.follow import Followed
+from tests.peers.commands.test_cli import run
 from tests.peers.real_swarm import in_rounds_of, make_run, swarm_of
-from tests.peers.test_cli import run
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(500)]
 READY = "document.body !== null && document.body.dataset.ready === 'yes'"

@@ -16,8 +16,8 @@ from monitoring import prober
 from monitoring.monitor_exporter import MonitorExporter
 from monitoring.outside import AGAIN_SECONDS, EVERY_SECONDS, Outside
 from monitoring.prober_client import Prober, Result, parse
-from swarm.identity import Identity
 from swarm.network.host import Network
+from swarm.trust.identity import Identity
 from tests.peers.swarm_demo import wait_until
 
 PEER = Identity.generate().peer_id

@@ -8,8 +8,8 @@ from pretend_swarm import STEP_SECONDS, Pretend, document, facts
 
 from monitoring.view.document import swarm_document
 from monitoring.view.swarm import SwarmView
-from swarm.link import parse
 from swarm.records import ProgressRecord
+from swarm.run.link import parse
 
 
 def test_a_healthy_swarm_has_no_problem() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from peers.demo.follow import Followed, run_to_end
 from peers.lifecycle import end_all
-from swarm.checkpoint import latest, load, saved
+from swarm.state.checkpoint import latest, load, saved
 from tests.peers.swarm_demo import wait_until
 
 LOOPBACK = ("--listen", "/ip4/127.0.0.1/tcp/0", "--log-format", "json")

@@ -17,12 +17,12 @@ from swarm.averaging.averager import Averaged, Missed, Outcome
 from swarm.averaging.live.positions import CertifiedState
 from swarm.averaging.live.terms import terms_of
 from swarm.averaging.round.certificate import Position, genesis
-from swarm.checkpoint import save
-from swarm.identity import Identity
-from swarm.manifest import LanguageStock, Manifest, SignedManifest, parse_config, resolve
 from swarm.network.host import Network
 from swarm.network.streams import RefusedError
-from swarm.state import SharedState
+from swarm.run.manifest import LanguageStock, Manifest, SignedManifest, parse_config, resolve
+from swarm.state.checkpoint import save
+from swarm.state.shared import SharedState
+from swarm.trust.identity import Identity
 from tests.swarm.averaging.live.trainees import Trainee
 
 EVERY = 4  # steps from one checkpoint to the next

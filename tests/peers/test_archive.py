@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from peers.demo.follow import Followed
-from swarm.checkpoint import load, saved
+from swarm.state.checkpoint import load, saved
 from tests.peers.real_swarm import RealSwarm, in_rounds_of, make_run, swarm_of, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.peers.commands.test_cli import assert_one_line, run
 from tests.peers.real_swarm import RealSwarm, free_port, in_rounds_of, seeded, step_of, wait_for
-from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
 

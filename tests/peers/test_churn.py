@@ -18,17 +18,17 @@ from peers.training.work import GradientWork
 from peers.wiring import initial_state, training_data
 from swarm.averaging.averager import Averaged, Member
 from swarm.averaging.mean import FloatMean
-from swarm.checkpoint import load as load_checkpoint
 from swarm.data.held_out import held_out
-from swarm.evaluation import bits_per_byte
-from swarm.manifest import Manifest
+from swarm.data.tokenizer import load
 from swarm.model.bloom import model_from_vector
+from swarm.model.evaluation import bits_per_byte
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.inner import InnerOptimizer
 from swarm.model.memory import MicroBatch
+from swarm.run.manifest import Manifest
 from swarm.settings import Settings
-from swarm.state import SharedState
-from swarm.tokenizer import load
+from swarm.state.checkpoint import load as load_checkpoint
+from swarm.state.shared import SharedState
 from tests.peers.real_swarm import RealSwarm, in_rounds_of, make_run, step_of, swarm_of, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]

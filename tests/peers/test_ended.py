@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from peers.demo.follow import Followed
+from tests.peers.commands.test_cli import assert_one_line, run
 from tests.peers.real_swarm import LOOPBACK, RealSwarm, make_run, step_of, swarm_of, wait_for
-from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(320)]
 STEPS = 10

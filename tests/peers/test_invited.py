@@ -14,14 +14,14 @@ import pytest
 from peers.cli import main
 from peers.owner.guest_book import GuestBook
 from peers.run_folder import RunFolder
-from swarm.admission import Admission
 from swarm.errors import ConfigError
-from swarm.identity import Identity
-from swarm.manifest import LanguageStock, SignedManifest, parse_config, resolve
+from swarm.run.manifest import LanguageStock, SignedManifest, parse_config, resolve
+from swarm.trust.admission import Admission
+from swarm.trust.identity import Identity
 from tests.docs.test_readme import INVITED as README_LINES
 from tests.docs.test_readme import ROOT
+from tests.peers.commands.test_cli import assert_one_line, run
 from tests.peers.real_swarm import CONFIG, LOOPBACK, RealSwarm, make_run, step_of, swarm_of, wait_for
-from tests.peers.test_cli import assert_one_line, run
 
 INVITED = 'quorum = "two-thirds"\n[join]\npolicy = "invited"'
 WITHIN_SECONDS = 30.0  # from `revoke` on, as it says itself
@@ -153,7 +153,7 @@ def test_the_owners_book_says_who_is_in_after_any_order_of_commands(
 
 def test_an_invited_run_needs_the_larger_quorum(tmp_path: Path) -> None:
 
-    from swarm.manifest import parse_config
+    from swarm.run.manifest import parse_config
 
     text = CONFIG.format(name="small", steps=10, batch=8, training="", averaging='[join]\npolicy = "invited"')
     with pytest.raises(ConfigError, match=r'averaging\.quorum = "two-thirds"'):

@@ -10,7 +10,7 @@ import pytest
 
 from peers.demo.follow import Followed, run_to_end
 from peers.lifecycle import end_all
-from swarm.checkpoint import latest, load, saved
+from swarm.state.checkpoint import latest, load, saved
 from tests.peers.swarm_demo import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(400)]

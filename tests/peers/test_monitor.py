@@ -17,14 +17,14 @@ import psutil
 import pytest
 
 from peers.owner.amendments import Amendments
-from swarm.amendment import amend, with_changes
-from swarm.identity import Identity
-from swarm.link import Link
-from swarm.manifest import RunConfig, SignedManifest, parse_config, resolve
 from swarm.network.host import Network
-from swarm.peer_id import friendly_name
 from swarm.records import ProgressRecord
-from swarm.schema import LanguageStock
+from swarm.run.amendment import amend, with_changes
+from swarm.run.link import Link
+from swarm.run.manifest import RunConfig, SignedManifest, parse_config, resolve
+from swarm.run.schema import LanguageStock
+from swarm.trust.identity import Identity
+from swarm.trust.peer_id import friendly_name
 from tests.peers.swarm_demo import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]

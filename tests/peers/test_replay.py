@@ -9,7 +9,7 @@ import pytest
 
 from peers.cli import main
 from swarm.averaging.live.kept import kept
-from swarm.identity import Identity
+from swarm.trust.identity import Identity
 from tests.peers.real_swarm import make_run, swarm_of
 from tests.peers.swarm_demo import wait_until
 

@@ -14,8 +14,8 @@ import pytest
 from peers.cli import main
 from peers.folders import PAUSED
 from swarm.averaging.live.kept import kept
-from swarm.checkpoint import saved
-from swarm.identity import Identity
+from swarm.state.checkpoint import saved
+from swarm.trust.identity import Identity
 from tests.peers.real_swarm import RealSwarm, make_run, step_of, swarm_of
 from tests.peers.swarm_demo import wait_until
 

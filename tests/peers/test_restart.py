@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from swarm.identity import Identity
-from swarm.link import parse
+from swarm.run.link import parse
+from swarm.trust.identity import Identity
+from tests.peers.commands.test_cli import assert_one_line, run
 from tests.peers.real_swarm import in_rounds_of, make_run, step_of, swarm_of, wait_for
-from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from swarm.link import parse
+from swarm.run.link import parse
+from tests.peers.commands.test_cli import assert_one_line, run
 from tests.peers.real_swarm import LOOPBACK, RealSwarm, in_rounds_of, make_run, step_of, swarm_of, wait_for
-from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
 STEPS = 24

@@ -11,9 +11,9 @@ import pytest
 
 from peers.state.checkpoint_donor import CheckpointDonor, allowance
 from swarm.errors import LinkError, NetworkError
-from swarm.manifest import SignedManifest
 from swarm.network.host import Network
-from swarm.state import SharedState
+from swarm.run.manifest import SignedManifest
+from swarm.state.shared import SharedState
 from tests.peers import state_swarm as tools
 from tests.swarm.network.conftest import Join, join  # noqa: F401
 

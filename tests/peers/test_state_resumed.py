@@ -14,10 +14,10 @@ import pytest
 
 from peers.state.checkpoint_donor import CheckpointDonor
 from swarm.errors import ResourceError
-from swarm.manifest import SignedManifest
 from swarm.network.caps import Caps
 from swarm.network.host import Network
-from swarm.span_file import SpanFile, spans_with
+from swarm.run.manifest import SignedManifest
+from swarm.state.span_file import SpanFile, spans_with
 from tests.peers import state_swarm as tools
 from tests.swarm.averaging.live.trainees import wait_until
 from tests.swarm.network.conftest import Join, join  # noqa: F401

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from peers.demo.follow import Followed
+from tests.peers.commands.test_cli import assert_one_line, run
 from tests.peers.real_swarm import LOOPBACK, RealSwarm, free_port, in_rounds_of, seeded, step_of, wait_for
 from tests.peers.swarm_demo import alive, tree
-from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
 

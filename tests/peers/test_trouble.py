@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from peers.demo.follow import Followed
-from swarm.link import Link, parse
+from swarm.run.link import Link, parse
+from tests.peers.commands.test_cli import assert_one_line, run
 from tests.peers.real_swarm import LOOPBACK, RealSwarm, in_rounds_of, seeded, step_of, wait_for
-from tests.peers.test_cli import assert_one_line, run
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
 CLOCK = "tests.peers.wrong_clock"

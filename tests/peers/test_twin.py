@@ -13,8 +13,8 @@ from peers.telling import progress as module
 from peers.telling.progress import Progress, is_twin
 from peers.twin import refuse_twin
 from swarm.errors import IdentityError, NetworkError
-from swarm.identity import Identity
 from swarm.records import ProgressRecord
+from swarm.trust.identity import Identity
 from tests.peers.swarm_demo import wait_until
 
 ME = Identity.generate()

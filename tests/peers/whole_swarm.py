@@ -23,22 +23,22 @@ from peers.training.trainer import StepReport, Trainer
 from peers.training.work import GradientWork
 from swarm.averaging.averager import Averaged, Missed
 from swarm.averaging.simulated import CrashedError, Samples, SimulatedAverager, SimulatedSwarm
-from swarm.checkpoint import Checkpoint, latest, load, save
 from swarm.data.batches import Batches
 from swarm.data.plan import Plan
 from swarm.data.sources import texts_by_language
 from swarm.data.stock import take_stock
 from swarm.data.store import open_store
-from swarm.identity import Identity
-from swarm.manifest import SignedManifest, parse_config, resolve
+from swarm.data.tokenizer import load as load_tokenizer
+from swarm.data.tokenizer import train
 from swarm.model.bloom import model_from_vector, starting_vector
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.initial import vector_digest
 from swarm.model.memory import MicroBatch
-from swarm.state import SharedState
-from swarm.state_file import state_from_bytes, state_to_bytes
-from swarm.tokenizer import load as load_tokenizer
-from swarm.tokenizer import train
+from swarm.run.manifest import SignedManifest, parse_config, resolve
+from swarm.state.checkpoint import Checkpoint, latest, load, save
+from swarm.state.shared import SharedState
+from swarm.state.state_file import state_from_bytes, state_to_bytes
+from swarm.trust.identity import Identity
 
 LENGTH, VOCABULARY, BATCH = 16, 400, 24
 SECONDS = 60.0

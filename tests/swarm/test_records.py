@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm.identity import Identity
 from swarm.records import (
     MAX_LIFETIME_SECONDS,
     MAX_RECORD_BYTES,
@@ -22,6 +21,7 @@ from swarm.records import (
     seal,
     unseal,
 )
+from swarm.trust.identity import Identity
 
 ME, OTHER = Identity.generate(), Identity.generate()
 KEY = "ab" * 32 + "/progress"

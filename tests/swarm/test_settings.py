@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from swarm.errors import ConfigError
-from swarm.identity import Identity
 from swarm.settings import Settings, load_settings
+from swarm.trust.identity import Identity
 
 PEER = f"/ip4/203.0.113.7/tcp/4001/p2p/{Identity.generate().peer_id}"
 

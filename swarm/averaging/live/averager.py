@@ -35,10 +35,10 @@ from swarm.averaging.round.log import Log
 from swarm.averaging.round.messages import Outcome
 from swarm.averaging.round.peer import Peer
 from swarm.errors import NetworkError
-from swarm.manifest import Manifest
 from swarm.model.layout import Layout
 from swarm.network.host import Network
-from swarm.schema import TrainingSpec
+from swarm.run.manifest import Manifest
+from swarm.run.schema import TrainingSpec
 
 LOOK_SECONDS = 0.5
 NOTE_SECONDS = 0.02  # between two notes that say the same: a trainer that only waits asks often
@@ -51,8 +51,8 @@ class Start:
     """Where this peer's state is in the log: genesis, or as a checkpoint has it, with the checkpoint's residuals.
 
     folder: for the log, the history of means, and proofs; None keeps them in memory (tests). root: of the state there,
-    where it is believed (`swarm.endorsement`) and not held yet: it, or a later one, is fetched first. keeper: of what
-    this peer gives.
+    where it is believed (`swarm.trust.endorsement`) and not held yet: it, or a later one, is fetched first. keeper:
+    of what this peer gives.
     """
 
     position: Position

@@ -9,7 +9,7 @@ from swarm.averaging.live.tally import TELL_SECONDS, Pace, Tally, Told
 from swarm.averaging.round.certificate import Position
 from swarm.averaging.round.events import Due
 from swarm.records import ProgressRecord
-from swarm.schema import TrainingSpec
+from swarm.run.schema import TrainingSpec
 
 REPEAT_SECONDS = 1.0  # between two that say the same
 HOLD_SECONDS = 30.0  # so long a peer without a vote believes that the swarm is further than it is

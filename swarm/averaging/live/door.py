@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from swarm.averaging.round.context import Crypto, Door
-from swarm.identity import verify
 from swarm.network.host import Network
+from swarm.trust.identity import verify
 
 
 def crypto_of(network: Network) -> Crypto:

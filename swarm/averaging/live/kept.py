@@ -20,10 +20,10 @@ from swarm.averaging.averager import Contribution
 from swarm.averaging.codec import Frame
 from swarm.averaging.round.merkle import levels
 from swarm.averaging.round.messages import MAX_SPANS
-from swarm.diary import Diary
 from swarm.digest import content_digest
 from swarm.durable import sync_folder, synced
 from swarm.errors import CheckpointError
+from swarm.state.diary import Diary
 
 LENGTH = struct.Struct("<I")
 MAX_HEAD_BYTES = 1 << 21

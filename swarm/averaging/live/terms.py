@@ -16,7 +16,7 @@ from swarm.averaging.codec import Codec, codec_named, frame_bytes
 from swarm.averaging.round.messages import MAX_BYTES, MAX_SPANS, MAX_STATE, sha256
 from swarm.averaging.round.policy import Policy
 from swarm.errors import ConfigError
-from swarm.manifest import Manifest
+from swarm.run.manifest import Manifest
 
 STATE_SHARE = 16  # without a checkpoint, one in so many spans is compared in a round
 PREFIX_BYTES = 8

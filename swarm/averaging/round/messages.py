@@ -187,7 +187,7 @@ class Ready(Message):
     root: bytes  # Merkle root of the encoded spans; zeros with weight 0
     state: bytes  # 8-byte digests of the shared state's spans that are due, in order
     vote: LastVote | None
-    invitation: bytes = b""  # in a run that is not open (swarm/invitation.py)
+    invitation: bytes = b""  # in a run that is not open (swarm/trust/invitation.py)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,11 @@ import numpy as np
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
 from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
 from swarm.averaging.simulated import SimulatedSwarm
-from swarm.identity import Identity
 from swarm.model.layout import Layout, Tensor
 from swarm.network.host import Network
 from swarm.records import ProgressRecord
-from swarm.schema import AveragingSpec, DataSpec, ModelSpec, OptimizerSpec, RunConfig, SourceSpec, TrainingSpec
+from swarm.run.schema import AveragingSpec, DataSpec, ModelSpec, OptimizerSpec, RunConfig, SourceSpec, TrainingSpec
+from swarm.trust.identity import Identity
 from tests.swarm.averaging.live.trainees import BATCH, manifest
 from tests.swarm.averaging.wire import Wire
 

@@ -11,9 +11,9 @@ from swarm.averaging.averager import Averaged, Member
 from swarm.averaging.codec import CodecError, codec_named, decode, encode
 from swarm.averaging.encoded_mean import EncodedMean
 from swarm.averaging.mean import FloatMean
-from swarm.manifest import parse_config
 from swarm.model.initial import initial_vector
-from swarm.state import SharedState
+from swarm.run.manifest import parse_config
+from swarm.state.shared import SharedState
 
 INT8 = codec_named("int8-block@1")
 SPAN, SIZE = 4096, 3 * 4096 + 100

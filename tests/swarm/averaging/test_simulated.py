@@ -10,7 +10,7 @@ import pytest
 from swarm.averaging.averager import Averaged, Missed, Outcome
 from swarm.averaging.codec import codec_named, frame_bytes
 from swarm.averaging.simulated import KEPT_ROUNDS, CrashedError, Fault, Script, SimulatedAverager, SimulatedSwarm
-from swarm.schema import AveragingSpec
+from swarm.run.schema import AveragingSpec
 from tests.swarm.averaging.adapters import dense, gift
 
 SIZE, SPAN = 5000, 2048

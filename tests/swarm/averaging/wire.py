@@ -11,9 +11,9 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from swarm.identity import Identity
 from swarm.network.streams import PeerError
 from swarm.network.traffic import Traffic
+from swarm.trust.identity import Identity
 
 QUEUED = 64  # messages on the way in a channel; then the sender waits
 LENGTH_BYTES = 4  # in front of each message on a real stream

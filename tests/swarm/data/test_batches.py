@@ -13,9 +13,9 @@ import pytest
 from swarm.data.batches import Batches, make_batch
 from swarm.data.plan import Plan
 from swarm.data.store import TokenStore, open_store
+from swarm.data.tokenizer import Tokenizer, load, train
 from swarm.errors import CheckpointError
-from swarm.schema import DataSpec, SourceSpec
-from swarm.tokenizer import Tokenizer, load, train
+from swarm.run.schema import DataSpec, SourceSpec
 
 ROSTER = ("a", "b", "c")
 

@@ -13,11 +13,11 @@ import torch
 
 from swarm.data.held_out import evaluators, held_out
 from swarm.data.sources import texts_by_language
-from swarm.evaluation import bits_per_byte
-from swarm.manifest import DataSpec, SourceSpec
+from swarm.data.tokenizer import Tokenizer, train
 from swarm.model.bloom import build_model
-from swarm.schema import ModelSpec
-from swarm.tokenizer import Tokenizer, train
+from swarm.model.evaluation import bits_per_byte
+from swarm.run.manifest import DataSpec, SourceSpec
+from swarm.run.schema import ModelSpec
 
 SPEC = ModelSpec(vocab_size=300, hidden_size=16, layers=1, heads=2, sequence_length=16)
 STARTER = DataSpec(sources=(SourceSpec(kind="starter", languages=("en", "fr")),))

@@ -19,7 +19,7 @@ from swarm.data.mixture import BLOCK, apportion, mixture_of, weight_of
 from swarm.data.permutation import Permutation
 from swarm.data.plan import Plan
 from swarm.errors import CheckpointError, ConfigError
-from swarm.schema import DataSpec, LanguageStock, SourceSpec
+from swarm.run.schema import DataSpec, LanguageStock, SourceSpec
 
 
 def data(sequences: dict[str, int], temperature: float = 0.7, seed: int = 0, **weights: float) -> DataSpec:

@@ -11,8 +11,8 @@ import pytest
 
 from swarm.data.batches import Batches
 from swarm.data.private import PrivateBatches, private_batches
+from swarm.data.tokenizer import load as load_tokenizer
 from swarm.errors import DataError
-from swarm.tokenizer import load as load_tokenizer
 from tests.peers.whole_swarm import LENGTH, Run
 
 

@@ -15,7 +15,7 @@ from swarm.data import document, formats
 from swarm.data.sources import files_of, languages, languages_of, read_documents, read_language
 from swarm.data.validation import read_evaluation, read_validation
 from swarm.errors import DataError, NetworkError
-from swarm.schema import DataSpec, SourceSpec
+from swarm.run.schema import DataSpec, SourceSpec
 
 
 def jsonl(path: Path, *rows: Any) -> Path:

@@ -18,9 +18,9 @@ import pytest
 from swarm.data import store as module
 from swarm.data.stock import check_stock, take_stock
 from swarm.data.store import INDEX, TokenStore, open_store
+from swarm.data.tokenizer import Tokenizer, load, train
 from swarm.errors import DataError, ResourceError
-from swarm.schema import DataSpec, LanguageStock, SourceSpec
-from swarm.tokenizer import Tokenizer, load, train
+from swarm.run.schema import DataSpec, LanguageStock, SourceSpec
 
 ROOT = Path(__file__).parents[3]
 LENGTH = 16

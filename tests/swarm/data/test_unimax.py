@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from swarm.data.mixture import BLOCK, capped, mixture_of, worn_out
 from swarm.data.plan import Plan
 from swarm.errors import ConfigError
-from swarm.schema import DataSpec, LanguageStock, SourceSpec
+from swarm.run.schema import DataSpec, LanguageStock, SourceSpec
 
 
 def data(

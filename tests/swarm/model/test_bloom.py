@@ -17,7 +17,7 @@ from swarm.errors import CheckpointError, ConfigError, IncompatibleError, Networ
 from swarm.model.bloom import build_model, starting_vector
 from swarm.model.initial import draw_normal, initial_vector, vector_digest
 from swarm.model.layout import Layout
-from swarm.schema import ModelSpec
+from swarm.run.schema import ModelSpec
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = ModelSpec(vocab_size=300, hidden_size=32, layers=2, heads=4, sequence_length=16)

@@ -13,7 +13,7 @@ from swarm.model.bloom import model_from_vector
 from swarm.model.gradient import IGNORED, GradientAccumulator, Precision, sample_losses
 from swarm.model.initial import initial_vector
 from swarm.model.layout import Layout
-from swarm.schema import ModelSpec
+from swarm.run.schema import ModelSpec
 
 SPEC = ModelSpec(vocab_size=300, hidden_size=32, layers=2, heads=4, sequence_length=16)
 LAYOUT = Layout.of(SPEC)

@@ -9,7 +9,7 @@ from transformers import BloomForCausalLM
 
 from swarm.model.bloom import bloom_config, model_from_vector
 from swarm.model.layout import Layout
-from swarm.schema import ModelSpec
+from swarm.run.schema import ModelSpec
 
 SPEC = ModelSpec(vocab_size=300, hidden_size=32, layers=2, heads=4, sequence_length=16)
 

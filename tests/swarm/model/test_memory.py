@@ -18,7 +18,7 @@ from swarm.model.gradient import FIRST_SCALE, GradientAccumulator
 from swarm.model.initial import initial_vector
 from swarm.model.layout import Layout
 from swarm.model.memory import AgainError, MicroBatch, is_out_of_memory
-from swarm.schema import ModelSpec
+from swarm.run.schema import ModelSpec
 
 SPEC = ModelSpec(vocab_size=300, hidden_size=16, layers=1, heads=2, sequence_length=12)
 LAYOUT = Layout.of(SPEC)

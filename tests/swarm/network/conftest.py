@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from swarm.identity import Identity
 from swarm.network.host import Network
+from swarm.trust.identity import Identity
 
 RUN = hashlib.sha256(b"a run").hexdigest()
 Join = Callable[..., Network]

@@ -7,15 +7,15 @@ from collections import Counter
 
 import pytest
 
-from swarm.admission import Admission
-from swarm.identity import Identity
-from swarm.invitation import invite, revoke
 from swarm.network.guard import HANDLER, Guard, admit_only
 from swarm.network.host import Network
 from swarm.network.streams import PeerError, Streams
 from swarm.network.traffic import Traffic
-from swarm.peer_id import public_key_of
 from swarm.records import ProgressRecord
+from swarm.trust.admission import Admission
+from swarm.trust.identity import Identity
+from swarm.trust.invitation import invite, revoke
+from swarm.trust.peer_id import public_key_of
 from tests.swarm.network.conftest import RUN, Join
 
 real = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(60)]

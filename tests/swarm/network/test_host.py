@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from swarm.errors import ConfigError, LinkError, NetworkError, ResourceError
-from swarm.identity import Identity
 from swarm.network.host import Network
+from swarm.trust.identity import Identity
 from tests.swarm.network.conftest import RUN, Join
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
@@ -145,7 +145,7 @@ def test_a_daemon_that_dies_is_noticed_and_reported(join: Join) -> None:
 
 CHILD = """
 import os, sys, signal
-from swarm.identity import Identity
+from swarm.trust.identity import Identity
 from swarm.network.host import Network
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in a shell's background
 with Network(Identity.generate(), "0" * 64) as network:

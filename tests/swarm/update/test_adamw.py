@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from swarm.schema import OptimizerSpec
+from swarm.run.schema import OptimizerSpec
 from swarm.update import adamw
 from swarm.update.adamw import AdamW, Scalars
 from swarm.update.clip import clip_factor

@@ -60,7 +60,7 @@ def decoded(codec: Codec, body: np.ndarray, size: int) -> np.ndarray:
 
 
 def has_a_label_that_a_manifest_can_hold(codec: Codec) -> None:
-    from swarm.schema import AveragingSpec
+    from swarm.run.schema import AveragingSpec
 
     assert AveragingSpec(codec=codec.label).codec == f"{codec.name}@{codec.version}"
 
@@ -178,7 +178,7 @@ def combined(aggregator: Aggregator, columns: np.ndarray, shares: list[float]) -
 
 
 def has_a_label(aggregator: Aggregator) -> None:
-    from swarm.schema import AveragingSpec
+    from swarm.run.schema import AveragingSpec
 
     assert AveragingSpec(aggregator=aggregator.label).aggregator == f"{aggregator.name}@{aggregator.version}"
 

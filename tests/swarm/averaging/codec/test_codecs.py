@@ -10,7 +10,7 @@ import pytest
 from swarm.averaging.aggregator import AGGREGATORS, Aggregator, aggregator_named
 from swarm.averaging.codec import CODECS, Codec, codec_named, encode, frame_bytes
 from swarm.errors import IncompatibleError
-from swarm.sizing import WIRE, bytes_per_exchange
+from swarm.run.sizing import WIRE, bytes_per_exchange
 from tests.swarm.averaging.codec.contract import AGGREGATOR_RULES, CODEC_RULES, decoded, encoded, inputs
 
 FLOAT32_TINY = np.finfo(np.float32).tiny

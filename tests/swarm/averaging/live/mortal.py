@@ -25,11 +25,11 @@ from swarm.averaging.averager import Averaged, Contribution
 from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
 from swarm.averaging.live.driver import Driver
 from swarm.averaging.round.peer import Peer
-from swarm.identity import Identity
 from swarm.network.host import Network
 from swarm.records import ProgressRecord
-from swarm.state import SharedState
-from swarm.state_file import state_from_bytes, state_to_bytes
+from swarm.state.shared import SharedState
+from swarm.state.state_file import state_from_bytes, state_to_bytes
+from swarm.trust.identity import Identity
 from tests.swarm.averaging.live.parting import Parting
 from tests.swarm.averaging.live.trainees import gradient, manifest
 

@@ -18,8 +18,8 @@ from swarm import durable
 from swarm.averaging.averager import Averaged
 from swarm.averaging.live import residuals
 from swarm.averaging.live.positions import position_to_bytes
-from swarm.identity import Identity
 from swarm.network.host import Network
+from swarm.trust.identity import Identity
 from tests.swarm.averaging.live.trainees import Trainee, manifest
 
 

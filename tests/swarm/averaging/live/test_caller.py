@@ -9,7 +9,7 @@ from swarm.averaging.round.context import Context, Crypto, Self
 from swarm.averaging.round.events import Due
 from swarm.averaging.round.policy import Policy
 from swarm.records import ProgressRecord
-from swarm.schema import TrainingSpec
+from swarm.run.schema import TrainingSpec
 
 RECORD = ProgressRecord(step=9, state="training", role="trainer", version="1")
 ELECTORATE = tuple(Seat(name, 1, True, 1.0) for name in ("dead", "gone", "told", "seen"))

@@ -11,7 +11,7 @@ from swarm.averaging.live.inbound import MESSAGE
 from swarm.averaging.live.links import Links
 from swarm.averaging.round.messages import DOMAIN, Ready
 from swarm.averaging.round.reading import parse
-from swarm.identity import verify
+from swarm.trust.identity import verify
 from tests.swarm.averaging.live.trainees import Trainee, manifest, wait_until
 from tests.swarm.averaging.wire import Wire
 

@@ -16,9 +16,9 @@ from swarm.averaging.codec import codec_named
 from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
 from swarm.averaging.live.positions import position_from_bytes
 from swarm.averaging.live.residuals import NAME, Residuals, load_residuals, save_residuals
-from swarm.identity import Identity
 from swarm.network.host import Network
-from swarm.state import SharedState
+from swarm.state.shared import SharedState
+from swarm.trust.identity import Identity
 from tests.swarm.averaging.live.trainees import manifest
 
 SIZES = (4096, 4096, 100)

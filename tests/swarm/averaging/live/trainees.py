@@ -12,10 +12,10 @@ import numpy as np
 
 from swarm.averaging.averager import Averaged, Contribution, Missed, Outcome
 from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
-from swarm.manifest import LanguageStock, Manifest, parse_config, resolve
 from swarm.network.host import Network
 from swarm.records import ProgressRecord
-from swarm.state import SharedState
+from swarm.run.manifest import LanguageStock, Manifest, parse_config, resolve
+from swarm.state.shared import SharedState
 
 OWNER = "12D3KooWLbcx2K8JB6aHAWqsKmJ7nKkpvnmLpXXHYvgHqPBDzuTu"  # any: the run is the same in every process
 BATCH = 8

@@ -1,0 +1,108 @@
+"""The command line as a person meets it: quick help, one clear line for each mistake, documented exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from peers.cli import COMMANDS
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "peers", *arguments], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], code: int) -> str:
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("bloomswarm: ")
+    return lines[0]
+
+
+def test_help_answers_in_half_a_second() -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        result = run("--help")
+        seconds.append(time.perf_counter() - began)
+        assert result.returncode == 0
+    assert min(seconds) < 0.5, seconds
+    for name in COMMANDS:
+        assert name in result.stdout
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_each_command_has_help_with_an_example(name: str) -> None:
+    result = run(name, "--help")
+    assert result.returncode == 0, result.stderr
+    page = run(name, "show", "--help").stdout if name == "identity" else result.stdout
+    assert f"bloomswarm {name}" in page
+    assert "Example" in page
+
+
+def test_no_command_imports_torch_before_it_works() -> None:
+    code = "import sys, importlib\nfrom peers.cli import COMMANDS\n"
+    code += "for module, _ in COMMANDS.values(): importlib.import_module(module)\n"
+    code += "assert not {'torch', 'hivemind', 'numpy'} & set(sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_unknown_command_and_flag_are_usage_errors() -> None:
+    assert "frobnicate" in assert_one_line(run("frobnicate"), 2)
+    assert "--bogus" in assert_one_line(run("demo", "--bogus"), 2)
+
+
+def test_missing_configuration(tmp_path: Path) -> None:
+    line = assert_one_line(run("create", "absent.toml", "--dir", str(tmp_path / "run")), 3)
+    assert "absent.toml" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_misspelt_key_names_path_and_remedy(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "configs" / "tiny.toml").read_text(encoding="utf-8")
+    config = tmp_path / "mine.toml"
+    config.write_text(text.replace("learning_rate", "lerning_rate"), encoding="utf-8")
+    line = assert_one_line(run("create", str(config), "--dir", str(tmp_path / "run")), 3)
+    assert "lerning_rate" in line
+    assert "learning_rate" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_create_needs_a_place(tmp_path: Path) -> None:
+    assert "--dir" in assert_one_line(run("create", "tiny"), 3)
+
+
+def test_create_never_overwrites(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious").write_text("mine", encoding="utf-8")
+    line = assert_one_line(run("create", "tiny", "--dir", str(tmp_path / "run")), 3)
+    assert "not empty" in line
+    assert (tmp_path / "run" / "precious").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    "link", ["", "bloomswarm:", "http://example.org", "bloomswarm:00?peer=/ip4/1.2.3.4", "x" * 9999]
+)
+def test_malformed_link(link: str, tmp_path: Path) -> None:
+    assert_one_line(run("join", link, "--yes", "--dir", str(tmp_path / "peer")), 5)
+    assert not (tmp_path / "peer").exists()
+
+
+def test_demo_refuses_a_folder_in_use(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    assert "--dir" in assert_one_line(run("demo", "--dir", str(tmp_path)), 3)
+
+
+def test_dry_run_prints_what_bloom_needs() -> None:
+    result = run("create", "configs/bloom-560m.toml", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "559,214,592" in result.stdout
