@@ -10,7 +10,7 @@ from functools import partial
 
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.simulation.faults import FAULTS
-from swarm.averaging.simulation.world import World
+from swarm.averaging.simulation.world import World, read, tag
 
 CALM_SECONDS = 240.0  # after the last fault, all must be one by then
 
@@ -52,6 +52,8 @@ def build(seed: int, peers: tuple[int, int], kinds: tuple[str, ...], verbose: bo
 
 def run(seed: int, peers: tuple[int, int] = (7, 7), kinds: tuple[str, ...] = (), verbose: bool = False) -> Result:
     """Run one schedule and say what it found. An exception of the core is a finding like any other."""
+    read.cache_clear()  # another schedule's messages are of no use here, and looking for garbage would go through them
+    tag.cache_clear()
     world = build(seed, peers, kinds or tuple(FAULTS), verbose)
     try:
         play(world)
