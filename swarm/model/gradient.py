@@ -187,9 +187,12 @@ class GradientAccumulator:
 
 
 def sample_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(b,) mean cross-entropy of each sample in nats a token: logits[:, i] predicts labels[:, i + 1]."""
-    targets = labels[:, 1:]
+    """(b,) mean cross-entropy of each sample in nats a token: logits[:, i] predicts labels[:, i + 1].
+
+    The last position predicts nothing. It stays among the logits: without it all others would be copied, twice.
+    """
+    targets = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
     losses = torch.nn.functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
     ).view(targets.shape)
     return losses.sum(dim=1) / (targets != IGNORED).sum(dim=1).clamp(min=1)
