@@ -21,7 +21,8 @@ class Ours:
         import numpy as np
 
         from benchmarks.run import layout_of, manifest_of
-        from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+        from swarm.averaging.live.averager import RoundAverager
+        from swarm.averaging.live.start import Start, Surroundings
         from swarm.heap import keep_freed_memory
         from swarm.network.host import Network
         from swarm.trust.identity import Identity

@@ -97,7 +97,8 @@ class ReplayedPeer:
 
     def __init__(self, manifest: Manifest, index: int, slower: float, doors: Sequence[str]) -> None:
         from benchmarks.replayed import Replayed
-        from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+        from swarm.averaging.live.averager import RoundAverager
+        from swarm.averaging.live.start import Start, Surroundings
         from swarm.model.bloom import model_from_vector
         from swarm.model.initial import initial_vector
         from swarm.network.host import Network

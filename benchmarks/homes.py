@@ -26,7 +26,8 @@ class OursAtHome:
     def __init__(self, index: int, count: int, addresses: Sequence[str], *, phase: float, mbit: float) -> None:
         """phase: seconds of an inner phase. mbit: of its line, upwards."""
         from benchmarks.replayed import Replayed
-        from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+        from swarm.averaging.live.averager import RoundAverager
+        from swarm.averaging.live.start import Start, Surroundings
         from swarm.model.bloom import model_from_vector
         from swarm.model.initial import initial_vector
         from swarm.network.host import Network

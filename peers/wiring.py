@@ -259,9 +259,10 @@ def averager(
         from swarm.averaging.hivemind import HivemindAverager
 
         return HivemindAverager(network, manifest, state.layout.size, progress=progress)
-    from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+    from swarm.averaging.live.averager import RoundAverager
     from swarm.averaging.live.kept import Keeper
     from swarm.averaging.live.positions import position_from_bytes
+    from swarm.averaging.live.start import Start, Surroundings
 
     start = Start.genesis(manifest, folder / "log")
     if checkpoint is not None:

@@ -11,8 +11,8 @@ from peers.run_folder import RunFolder
 from peers.wiring import initial_state
 from swarm.averaging.averager import Averaged
 from swarm.averaging.encoded_mean import EncodedMean
-from swarm.averaging.live.averager import members_of
 from swarm.averaging.live.positions import position_from_bytes
+from swarm.averaging.live.results import members_of
 from swarm.averaging.live.terms import Terms, terms_of
 from swarm.averaging.round.certificate import genesis
 from swarm.digest import content_digest

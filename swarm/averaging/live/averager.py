@@ -9,27 +9,27 @@ from __future__ import annotations
 import queue
 import secrets
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swarm.averaging.averager import Averaged, Contribution, Member, Missed, RoundStats
+from swarm.averaging.averager import Averaged, Contribution, Missed
 from swarm.averaging.averager import Outcome as Result
 from swarm.averaging.codec import NonFiniteError
 from swarm.averaging.encoded_mean import EncodedMean
-from swarm.averaging.live.caller import Alive, Caller
+from swarm.averaging.live.caller import Caller
 from swarm.averaging.live.delivery import Behind, Broken, Certified, Delivery, Offer
 from swarm.averaging.live.door import crypto_of
 from swarm.averaging.live.driver import Driver
 from swarm.averaging.live.figures import Figures
-from swarm.averaging.live.kept import Keeper
 from swarm.averaging.live.links import PURPOSE
 from swarm.averaging.live.positions import CertifiedState, certified_states
 from swarm.averaging.live.residuals import load_residuals, save_residuals
+from swarm.averaging.live.results import Meter, members_of
 from swarm.averaging.live.revival import replay
+from swarm.averaging.live.start import Start, Surroundings
 from swarm.averaging.live.terms import Digests, Root, terms_of
 from swarm.averaging.round import events
-from swarm.averaging.round.certificate import Position, genesis
+from swarm.averaging.round.certificate import Position
 from swarm.averaging.round.context import Self
 from swarm.averaging.round.log import Log
 from swarm.averaging.round.messages import Outcome
@@ -44,38 +44,6 @@ LOOK_SECONDS = 0.5
 NOTE_SECONDS = 0.02  # between two notes that say the same: a trainer that only waits asks often
 CLOSE_SECONDS = 5.0
 LOG_SECONDS = 4.0  # for word of the log after an endorsed state, before that state itself is fetched
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where this peer's state is in the log: genesis, or as a checkpoint has it, with the checkpoint's residuals.
-
-    folder: for the log, the history of means, and proofs; None keeps them in memory (tests). root: of the state there,
-    where it is believed (`swarm.trust.endorsement`) and not held yet: it, or a later one, is fetched first. keeper:
-    of what this peer gives.
-    """
-
-    position: Position
-    folder: Path | None = None
-    residuals: Path | None = None
-    root: bytes | None = None
-    keeper: Keeper | None = None
-
-    @staticmethod
-    def genesis(manifest: Manifest, folder: Path | None = None) -> Start:
-        return Start(genesis(bytes.fromhex(manifest.digest)), folder)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """alive: records of all that take part in rounds. wait_for: so many must live before the first round of a run.
-
-    bandwidth: bits a second upwards, 0 if unknown.
-    """
-
-    alive: Alive
-    wait_for: int = 1
-    bandwidth: float = 0.0
 
 
 class RoundAverager:
@@ -102,13 +70,13 @@ class RoundAverager:
         caller = Caller(network.peer_id, manifest.training, surroundings.alive, surroundings.wait_for)
         self.outbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self.driver = Driver(core, self.terms, caller, start.folder, self._deliver)
-        self.driver.keeper = start.keeper
+        self.driver.giving.keeper = start.keeper
         self._position, self._members = start.position, tuple(seat.peer for seat in start.position.electorate)
         self._settled = start.position.head  # the round whose outcome the residuals follow
         self._endorsed = CertifiedState(start.position.head, start.position.round, start.root) if start.root else None
         self._lacks_state = start.root is not None
         self._closed = False
-        self._bytes = self._traffic()
+        self._meter = Meter(network.traffic)
         self._noted: tuple[int, int, float] = (-1, 0, 0.0)  # step, samples, when
         if start.residuals is not None:
             tables = [self.driver.arithmetic.sent, self.driver.arithmetic.owed]
@@ -121,7 +89,7 @@ class RoundAverager:
         replayed = replay(driver)
         if self._lacks_state:
             driver.feed(events.Restored(b""))  # the state is nowhere on this log: it must be fetched
-            driver.grown_at = driver.loop.time() + LOG_SECONDS
+            driver.lag.grown_at = driver.loop.time() + LOG_SECONDS
         control, bulk = self.terms.control_bytes, self.terms.bulk_bytes
         await streams.receive("round-control", driver.inbound.control, limit_bytes=control, purpose=PURPOSE)
         await streams.receive("round-bulk", driver.inbound.bulk, limit_bytes=bulk, purpose=PURPOSE)
@@ -131,7 +99,7 @@ class RoundAverager:
 
     def due(self, step: int, samples: int) -> bool:
         """Whether a round asks for what is accumulated, or an outcome waits. Cheap; called after each micro-batch."""
-        if self._closed or not self.outbox.empty() or self.driver.told_behind or step < self._position.round:
+        if self._closed or not self.outbox.empty() or self.driver.lag.told or step < self._position.round:
             return True
         if not self._note(step, samples):
             return True
@@ -139,7 +107,7 @@ class RoundAverager:
 
     def asked(self, step: int) -> bool:
         """Whether the round of `step` waits for what this peer gives to it, be it nothing."""
-        asked = self.driver.asked
+        asked = self.driver.giving.asked
         return asked is not None and asked.round == step + 1
 
     def average(self, step: int, contribution: Contribution) -> Result:
@@ -158,12 +126,12 @@ class RoundAverager:
                 case Certified():
                     self._unpin(delivery.outcome)  # of a lineage, or from before a state, that was left
                 case Behind(reason):
-                    return Missed(step, reason, behind=True, stats=self._stats(began))
+                    return Missed(step, reason, behind=True, stats=self._meter.stats(began))
                 case Broken(error):
                     raise self._named(error)
                 case None:
                     reason = "leaving" if self._closed else f"network: {self.network.failure}"
-                    return Missed(step, reason, stats=self._stats(began))
+                    return Missed(step, reason, stats=self._meter.stats(began))
 
     def roster(self) -> tuple[str, ...]:
         """Peer ids of the last round handed over, in roster order; empty before the first."""
@@ -246,13 +214,13 @@ class RoundAverager:
     def _next(self, step: int, contribution: Contribution) -> Delivery | None:
         """What comes next for the trainer; None when nothing will come any more."""
         if self.outbox.empty() and not self._closed:
-            self._call(self.driver.offer, Offer(step, contribution, self._state))
+            self._call(self.driver.giving.offer, Offer(step, contribution, self._state))
         while not (self._closed and self.outbox.empty()) and self.network.failure is None:
             try:
                 return self.outbox.get(timeout=LOOK_SECONDS)
             except queue.Empty:
-                if self.driver.told_behind and self.driver.behind is not None:
-                    return Behind(self.driver.behind)
+                if self.driver.lag.told and self.driver.lag.why is not None:
+                    return Behind(self.driver.lag.why)
         return None
 
     def _note(self, step: int, samples: int) -> bool:
@@ -282,43 +250,13 @@ class RoundAverager:
         assert outcome.round == step + 1, (outcome.round, step)
         mean = EncodedMean(self.terms.codec, self.terms.size, self.terms.span_size, frames)
         self._position, self._members = certified.position, outcome.roster
-        return Averaged(step, mean, members_of(outcome), certified.included, self._stats(began, certified))
+        return Averaged(step, mean, members_of(outcome), certified.included, self._meter.stats(began, certified))
 
     def _unpin(self, outcome: Outcome) -> None:
-        self._call(self.driver.taken, [span.digest for span in outcome.spans if not span.void])
-
-    def _stats(self, began: float, certified: Certified | None = None) -> RoundStats:
-        sent, received = self._traffic()
-        before, self._bytes = self._bytes, (sent, received)
-        seconds = time.perf_counter() - began
-        if certified is None:
-            return RoundStats(seconds, sent - before[0], received - before[1])
-        quality, outcome = certified.given.quality if certified.given else None, certified.outcome
-        return RoundStats(
-            seconds=seconds,
-            bytes_sent=sent - before[0],
-            bytes_received=received - before[1],
-            codec_relative_error=quality.relative_error if quality else None,
-            codec_cosine=quality.cosine if quality else None,
-            ballots=outcome.ballot.number + 1,
-            void_spans=sum(span.void for span in outcome.spans),
-        )
-
-    def _traffic(self) -> tuple[int, int]:
-        """Bytes of averaging so far, counted where they went to the daemon."""
-        traffic = self.network.traffic
-        return traffic.total("sent", PURPOSE), traffic.total("received", PURPOSE)
+        self._call(self.driver.handover.taken, outcome.means)
 
     def _named(self, error: BaseException) -> BaseException:
         if not isinstance(error, NonFiniteError):
             return error
         tensors = self.layout.tensors
         return error.named([tensor.name for tensor in tensors], [tensor.offset for tensor in tensors])
-
-
-def members_of(outcome: Outcome) -> tuple[Member, ...]:
-    """Who was in, in roster order, with what counted: the same for everybody who holds the outcome."""
-    return tuple(
-        Member(ready.message.at.peer, ready.message.samples if counted else 0, ready.message.weight if counted else 0.0)
-        for ready, counted in zip(outcome.readys, outcome.included, strict=True)
-    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from swarm.averaging.round.certificate import Position
+
 EVENTS = {  # counts of the core that are no rejection
     "ballot_timeout",
     "lineage_left",
@@ -14,6 +16,23 @@ EVENTS = {  # counts of the core that are no rejection
     "old_ballot",
     "unknown_outcome",
 }
+
+
+@dataclass
+class Arrivals:
+    """When bytes of others came for the round after `base`."""
+
+    base: bytes = b""
+    first: float | None = None
+    last: float = 0.0
+
+    def come(self, now: float, base: bytes) -> None:
+        if self.base != base:
+            self.base, self.first = base, None
+        self.first, self.last = now if self.first is None else self.first, now
+
+    def of(self, base: bytes) -> Arrivals:
+        return self if self.base == base else Arrivals()
 
 
 @dataclass
@@ -31,6 +50,13 @@ class Figures:
     lineage: str = ""  # of the log, in hex
     head: str = ""  # of the log after that round, in hex
     applied_at: float = 0.0  # when the outcome was known and all its bytes were here
+
+    def decided(self, now: float, position: Position, arrivals: Arrivals) -> None:
+        """A round's outcome was known, with all its bytes, at `now`."""
+        self.applied_at, self.lineage, self.head, self.waited = now, position.lineage.hex(), position.head.hex(), 0.0
+        if arrivals.first is not None:
+            self.arrival_spread = arrivals.last - arrivals.first
+            self.waited = max(0.0, arrivals.first - self.ready_at)
 
     def rejected(self) -> Counter[str]:
         """What others sent and was refused, by reason."""

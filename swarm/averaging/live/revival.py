@@ -19,9 +19,9 @@ def replay(driver: Driver) -> int:
     commits = journal.commits_after(start.head) if start.round == 0 or start.head in journal.places else []
     if commits and commits[0].outcome.base != start.head:
         commits = []
-    commits = list(takewhile(lambda commit: all(digest in driver.means for digest in means_of(commit)), commits))
+    commits = list(takewhile(lambda commit: all(digest in driver.means for digest in commit.outcome.means), commits))
     recent = journal.commits(len(journal.heads) - core.context.policy.history_rounds)
-    driver.means.keep_only({digest for commit in [*recent, *commits] for digest in means_of(commit)})
+    driver.means.keep_only({digest for commit in [*recent, *commits] for digest in commit.outcome.means})
     _keep_for_others(driver, [commit for commit in recent if commit.outcome.round <= start.round])
     for commit in commits:
         _replay(driver, commit)
@@ -32,7 +32,7 @@ def _keep_for_others(driver: Driver, before: list[Commit]) -> None:
     """Means of rounds before the checkpoint: who has an older state asks for them, and perhaps nobody else lives."""
     held = driver.core.context.held
     for commit in before:
-        for digest in means_of(commit):
+        for digest in commit.outcome.means:
             if digest in driver.means:
                 held.setdefault(digest, commit.outcome.round)
 
@@ -45,7 +45,3 @@ def _replay(driver: Driver, commit: Commit) -> None:
         if not result.void:
             mean = context.seal(Mean(header, span, result.digest))
             driver.feed(Received(context.me.peer, mean.wire, Held(result.digest)))
-
-
-def means_of(commit: Commit) -> list[bytes]:
-    return [span.digest for span in commit.outcome.spans if not span.void]

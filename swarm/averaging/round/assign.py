@@ -8,8 +8,10 @@ carry clients and slow ones (the formula at the end of the protocol's section on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+from swarm.averaging.round.messages import Ready
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,20 @@ class Carrier:
     full: bool
     gives: bool  # contributes itself (weight above 0)
     trust: float = 1.0  # 1 for a peer of the last roster, less for a newcomer
+
+
+def carriers(readys: Sequence[Ready], suspects: Collection[str], seats: Collection[str]) -> list[Carrier]:
+    """In roster order. Suspects carry nothing while there is anybody else; newcomers are given less."""
+    trusted = [ready.at.peer not in suspects for ready in readys]
+    return [
+        Carrier(
+            bandwidth=ready.bandwidth,
+            full=ready.full and (good or not any(trusted)),
+            gives=ready.weight > 0,
+            trust=1.0 if ready.at.peer in seats else 0.5,
+        )
+        for ready, good in zip(readys, trusted, strict=True)
+    ]
 
 
 def shares(carriers: Sequence[Carrier]) -> list[float]:

@@ -6,12 +6,24 @@ Pure functions: a certificate can be checked by anyone who knows the position it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from swarm.averaging.round.messages import Ballot, Commit, Envelope, LastVote, Outcome, Propose, Ready, Roster, sha256
+from swarm.averaging.round.messages import (
+    Ballot,
+    Commit,
+    Envelope,
+    LastVote,
+    Outcome,
+    Propose,
+    Ready,
+    Reduced,
+    Roster,
+    SpanOutcome,
+    sha256,
+)
 from swarm.averaging.round.policy import Policy
 
 Verify = Callable[[Envelope], bool]  # is the signature its peer's?
@@ -116,6 +128,23 @@ def roster_fault(parent: Position, roster: Roster, policy: Policy, verify: Verif
     return readys_fault(parent, at.ballot, roster.readys, verify)
 
 
+def senders_of(bitmap: bytes, size: int) -> list[int]:
+    """The roster indices in a bitmap; none if it is no bitmap of a roster of `size`."""
+    if len(bitmap) != (size + 7) // 8:
+        return []
+    span = SpanOutcome(b"", 0, bitmap)
+    found = [index for index in range(8 * len(bitmap)) if span.has(index)]
+    return found if found and found[-1] < size else []
+
+
+def implausible(reduced: Reduced, readys: Sequence[Envelope[Ready]]) -> bool:
+    """Does it name a mean of nobody, of strangers or of peers that give nothing; or without a mean anybody?"""
+    if not reduced.digest:
+        return bool(reduced.senders)
+    included = senders_of(reduced.senders, len(readys))
+    return not included or any(readys[index].message.weight <= 0 for index in included)
+
+
 def outcome_fault(parent: Position, outcome: Outcome, policy: Policy, verify: Verify) -> str | None:
     """Why this outcome cannot follow `parent`, or None."""
     if outcome.run != parent.run or outcome.base != parent.head or outcome.round != parent.round + 1:
@@ -129,10 +158,10 @@ def outcome_fault(parent: Position, outcome: Outcome, policy: Policy, verify: Ve
             if span.reducer or span.senders:
                 return "span"
             continue
-        bits = [index for index in range(8 * len(span.senders)) if span.has(index)]
-        if span.reducer >= size or len(span.senders) != (size + 7) // 8 or not bits or bits[-1] >= size:
+        included = senders_of(span.senders, size)
+        if span.reducer >= size or not included:
             return "span"
-        if any(outcome.readys[index].message.weight <= 0 for index in bits):
+        if any(outcome.readys[index].message.weight <= 0 for index in included):
             return "weight"
     return readys_fault(parent, outcome.ballot, outcome.readys, verify)
 

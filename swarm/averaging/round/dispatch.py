@@ -92,9 +92,8 @@ class Dispatch:
             self.context.refuse(held, envelope)
             return
         if isinstance(message, Propose):
-            self.context.remember(
-                self.peer.log.tip, message.outcome
-            )  # also a second one: who is to say which was certified?
+            # also a second one: who is to say which was certified?
+            self.context.remember(self.peer.log.tip, message.outcome)
         if self.context.unruly(envelope):
             return
         match message:
@@ -150,7 +149,7 @@ class Dispatch:
             return
         replayed = held.digest in missing and held.digest not in named
         self.context.hold(held.digest, self.peer.log.state.round + 1 if replayed else self.peer.log.tip.round + 1)
-        self.peer.member.gained(now)
+        self.peer.member.fetching.gained(now)
         self.peer.member.vote()
         self.peer.advance(now)
 

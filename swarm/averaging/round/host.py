@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from swarm.averaging.round.assign import Carrier, assign, shares
-from swarm.averaging.round.certificate import Position, bound_votes, fork_lineage, promised, voters_of
+from swarm.averaging.round.assign import assign, carriers, shares
+from swarm.averaging.round.binding import still_possible
+from swarm.averaging.round.certificate import Position, fork_lineage, implausible, promised, voters_of
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.messages import (
     VOID,
@@ -122,13 +123,16 @@ class Host:
             self.gathering.lose(peer)
         self.tick(now)
 
+    @property
+    def names(self) -> list[str]:
+        """Of who is Ready, in roster order."""
+        return sorted(self.readys)
+
     def gathering_without(self, peer: str) -> None:
-        mine = {str(s) for s, r in enumerate(self.reducers) if self.roster_names()[r] == peer}
+        names = self.names
+        mine = {str(s) for s, r in enumerate(self.reducers) if names[r] == peer}
         if self.gathering.missing and mine >= set(self.gathering.missing):
             self.gathering.closes = 0.0  # only the lost peer's spans are outstanding
-
-    def roster_names(self) -> list[str]:
-        return sorted(self.readys)
 
     # --- rostered ----------------------------------------------------------------------------------------------------
 
@@ -141,7 +145,9 @@ class Host:
             self.phase = "over"
             context.count("no_quorum")
             return
-        bound = [] if fork else self.bound()
+        bound: list[LastVote] = []
+        if not fork:
+            bound, self.readys = still_possible(context, self.position, self.readys)
         if len(bound) > 1 and self.gathering.missing and now < self.gathering.start + self.gathering.limit:
             return  # with one more Ready it may be possible to tell
         for peer in [*self.gathering.missing]:
@@ -155,46 +161,18 @@ class Host:
                 self.phase = "over"
                 return
         self.fork = fork or bool(bound)
-        self.announce(now, self.fresh_assignment())
+        self.announce(now, self.assignment())
 
-    def bound(self) -> list[LastVote]:
-        """What may be certified already: one outcome, which this ballot must then propose, or several.
-
-        If its bytes could not be had for a whole ballot, or nobody has shown it, and a quorum promises without having
-        voted for it, it never was certified and never will be: the round goes on without those who did vote for it. So
-        nobody can hold up a round by a vote for a mean that he keeps to himself, or for an outcome that he made up.
-        """
-        while True:
-            found = bound_votes(self.position, self.context.policy, self.readys.values())
-            if len(found) != 1 or not self.hoarded(found[0].outcome):
-                return found
-            rest = {peer: ready for peer, ready in self.readys.items() if ready.message.vote != found[0]}
-            if promised(self.position, rest.values()) < self.context.policy.quorum(len(self.position.electorate)):
-                return found
-            self.readys = rest
-
-    def hoarded(self, digest: bytes) -> bool:
-        """Is this an outcome that cannot be voted for, as far as this peer has seen?"""
-        context, outcome = self.context, self.context.outcomes.get(digest)
-        if outcome is None:
-            return True  # its voters send it ahead of their Ready
-        lacking = [span for span in outcome.spans if not span.void and span.digest not in context.held]
-        return any(outcome.roster[span.reducer] in context.suspects for span in lacking)
-
-    def fresh_assignment(self) -> tuple[int, ...]:
-        context, names = self.context, self.roster_names()
-        good = [name not in context.suspects for name in names]
-        carriers = []
-        for name, trusted in zip(names, good, strict=True):
-            ready = self.readys[name].message
-            able = ready.full and (trusted or not any(good))
-            trust = 1.0 if name in self.position.seats else 0.5
-            carriers.append(Carrier(ready.bandwidth, able, ready.weight > 0, trust))
+    def assignment(self) -> tuple[int, ...]:
+        """The reducer (roster index) of each span: spans stay where they were, as far as shares allow."""
+        context, names = self.context, self.names
+        readys = [self.readys[name].message for name in names]
         before = [names.index(owner) if owner in names else None for owner in context.owners]
-        return assign(context.policy.spans, shares(carriers), before)
+        fractions = shares(carriers(readys, context.suspects, self.position.seats))
+        return assign(context.policy.spans, fractions, before)
 
     def announce(self, now: float, reducers: tuple[int, ...]) -> None:
-        context, names = self.context, self.roster_names()
+        context, names = self.context, self.names
         self.phase, self.reducers = "rostered", reducers
         self.assigned.update(enumerate(reducers))
         readys = tuple(self.readys[name] for name in names)
@@ -206,30 +184,21 @@ class Host:
 
     def on_reduced(self, now: float, envelope: Envelope[Reduced]) -> None:
         """The first usable report on a span wins; the outcome names digests, so a late reducer harms nothing."""
-        message, names = envelope.message, self.roster_names()
+        message, names = envelope.message, self.names
         if self.phase != "rostered" or message.span >= len(self.reducers) or message.span in self.reduced:
             return
         index = names.index(message.at.peer) if message.at.peer in names else -1
         assigned = (message.span, index) in self.assigned and message.at.ballot == self.ballot
-        if not assigned or not self.plausible(message):
+        if not assigned or implausible(message, [self.readys[name] for name in names]):
             self.context.count("bad_reduced")
             return
         self.reduced[message.span] = (index, message)
         self.gathering.arrive(now, str(message.span))
         self.tick(now)
 
-    def plausible(self, message: Reduced) -> bool:
-        names = self.roster_names()
-        if not message.digest:
-            return not message.senders
-        span = SpanOutcome(message.digest, 0, message.senders)
-        bits = [i for i in range(8 * len(message.senders)) if span.has(i)]
-        sized = len(message.senders) == (len(names) + 7) // 8 and bool(bits) and bits[-1] < len(names)
-        return sized and all(self.readys[names[i]].message.weight > 0 for i in bits)
-
     def reassign(self, now: float) -> None:
         """Once: give the stalled spans to peers that have delivered."""
-        names, context = self.roster_names(), self.context
+        names, context = self.names, self.context
         stalled = {int(span) for span in self.gathering.missing}
         slow = {self.reducers[span] for span in stalled}
         context.suspects.update(names[index] for index in slow)
@@ -252,7 +221,7 @@ class Host:
         for span, (index, message) in self.reduced.items():
             if message.digest:
                 spans[span] = SpanOutcome(message.digest, index, message.senders)
-        readys = tuple(self.readys[name] for name in self.roster_names())
+        readys = tuple(self.readys[name] for name in self.names)
         place = (context.run, lineage, position.round + 1, position.head, self.ballot)
         self.submit(now, Outcome(*place, self.fork, readys, tuple(spans)), ())
 
@@ -263,7 +232,7 @@ class Host:
             self.phase = "over"  # its voters send it along with their Ready; the next host asks again
             self.context.count("unknown_outcome")
             return
-        self.submit(now, outcome, tuple(self.readys[name] for name in self.roster_names()))
+        self.submit(now, outcome, tuple(self.readys[name] for name in self.names))
 
     def submit(self, now: float, outcome: Outcome, proof: tuple[Envelope[Ready], ...]) -> None:
         context = self.context

@@ -12,12 +12,10 @@ from swarm.averaging.round import merkle
 from swarm.averaging.round.certificate import Position, host_of, proposal_fault, voters_of
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.events import Contribute, Encode, Settle
+from swarm.averaging.round.fetching import Fetching
 from swarm.averaging.round.messages import (
-    MAX_ITEMS,
     Ballot,
     Envelope,
-    Fetch,
-    Lack,
     LastVote,
     Mean,
     Outcome,
@@ -44,8 +42,7 @@ class Member:
         self.encoding = False
         self.roster: Envelope[Roster] | None = None
         self.proposal: Envelope[Propose] | None = None
-        self.fetch_at = math.inf
-        self.fetches = 0
+        self.fetching = Fetching(context, position)
         self.ahead: Ballot | None = None
         self.streamed: set[tuple[Ballot, int, str]] = set()  # means that came unasked
 
@@ -59,7 +56,8 @@ class Member:
 
     def pause(self) -> None:
         """Another round has become the current one; if this one comes back, it opens anew."""
-        self.opened, self.deadline, self.fetch_at = None, math.inf, math.inf
+        self.opened, self.deadline = None, math.inf
+        self.fetching.stop()
 
     def extend(self, now: float, phases: float) -> None:
         bandwidths = [r.message.bandwidth for r in self.roster.message.readys] if self.roster else []
@@ -67,8 +65,8 @@ class Member:
 
     def tick(self, now: float) -> bool:
         """Fetch what is missing, give up on a silent ballot. True: the next ballot is this peer's to host."""
-        if now >= self.fetch_at:
-            self.fetch(now)
+        if now >= self.fetching.at and self.proposal is not None:
+            self.fetching.ask(now, self.proposal.message, self.missing(self.proposal.message.outcome))
         if now < self.deadline:
             return False
         if self.proposal is not None:
@@ -116,7 +114,7 @@ class Member:
     def accept(self, now: float, ballot: Ballot) -> None:
         self.called, self.number, self.called_at = ballot, ballot.number, now
         self.roster = self.proposal = None
-        self.fetch_at = math.inf
+        self.fetching.stop()
         self.extend(now, 1.5)
         self.answer(now)
 
@@ -203,8 +201,7 @@ class Member:
         self.context.outcomes[envelope.message.outcome.digest] = envelope.message.outcome
         self.proposal = envelope
         self.extend(now, 2.0)
-        self.fetches = 0
-        self.fetch_at = now + self.pause_before_fetch(self.context.policy.cut_seconds)
+        self.fetching.begin(now)
         self.vote()
 
     def streams(self, sender: str, mean: Mean) -> bool:
@@ -226,7 +223,7 @@ class Member:
         """Vote for the proposal if every byte of it is here and no higher ballot was promised since."""
         if self.proposal is None or self.missing(self.proposal.message.outcome):
             return
-        self.fetch_at = math.inf
+        self.fetching.stop()
         context, me = self.context, self.context.me
         outcome, ballot = self.proposal.message.outcome, self.proposal.message.at.ballot
         if self.pledge.promised is not None and ballot < self.pledge.promised:
@@ -240,35 +237,6 @@ class Member:
         if not outcome.fork:
             self.pledge.vote, self.pledge.proposal = LastVote(ballot, outcome.digest), self.proposal
         context.send([ballot.host], self.pledge.cast)
-
-    def fetch(self, now: float) -> None:
-        """Ask for the missing spans: first those who made them and the host, then one peer after another."""
-        if self.proposal is None:
-            self.fetch_at = math.inf
-            return
-        outcome, host = self.proposal.message.outcome, self.proposal.message.at.ballot.host
-        missing = self.missing(outcome)[:MAX_ITEMS]
-        header = self.context.header(self.position, self.proposal.message.at.ballot)
-        if self.fetches == 0:
-            self.context.send([host], Lack(header, tuple(missing)))
-            for reducer in sorted({outcome.spans[i].reducer for i in missing}):
-                wanted = tuple(outcome.spans[i].digest for i in missing if outcome.spans[i].reducer == reducer)
-                self.context.send([outcome.roster[reducer]], Fetch(header, digests=wanted))
-        else:
-            others = [peer for peer in outcome.roster if peer != self.context.me.peer]
-            if others:
-                wanted = tuple(outcome.spans[i].digest for i in missing)
-                self.context.send([others[self.fetches % len(others)]], Fetch(header, digests=wanted))
-        self.fetches += 1
-        self.fetch_at = now + self.pause_before_fetch(self.context.policy.fetch_seconds)
-
-    def gained(self, now: float) -> None:
-        """A mean has come. As long as they do, the rest is on its way, and to ask for it would send it twice."""
-        self.fetch_at = max(self.fetch_at, now + self.pause_before_fetch(self.context.policy.cut_seconds))
-
-    def pause_before_fetch(self, least: float) -> float:
-        """A quarter of the last round: on slow lines everything takes longer."""
-        return max(least, 0.25 * (self.context.last_seconds or 0.0))
 
     # --- after the certificate ---------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import msgpack
@@ -75,7 +75,6 @@ class SpanOutcome(NamedTuple):
 
 
 VOID = SpanOutcome(b"", 0, b"")
-_NAMES: dict[type, tuple[str, ...]] = {}  # of each kind's fields
 M = TypeVar("M", bound="Message", covariant=True)
 
 
@@ -83,19 +82,18 @@ def pack(value: object) -> bytes:
     return msgpack.packb(value, default=_plain)
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, Envelope):
-        return (value.body, value.signature)
-    assert isinstance(value, Outcome), type(value)
-    return values(value)
+def _plain(value: Envelope | Outcome) -> object:
+    return (value.body, value.signature) if isinstance(value, Envelope) else values(value)
 
 
 def values(item: Message | Outcome) -> tuple[object, ...]:
     """Its fields, in order."""
-    kind = type(item)
-    if kind not in _NAMES:
-        _NAMES[kind] = tuple(field.name for field in fields(kind))
-    return tuple([getattr(item, name) for name in _NAMES[kind]])
+    return tuple([getattr(item, name) for name in _names(type(item))])  # type: ignore[arg-type]
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def sha256(*parts: bytes) -> bytes:
@@ -109,10 +107,6 @@ class Envelope(Generic[M]):
     message: M
     body: bytes
     signature: bytes = b""
-
-    @cached_property
-    def digest(self) -> bytes:
-        return sha256(self.body)
 
     @cached_property
     def signed_digest(self) -> bytes:
@@ -151,6 +145,11 @@ class Outcome:
     @cached_property
     def roster(self) -> tuple[str, ...]:
         return tuple(ready.message.at.peer for ready in self.readys)
+
+    @cached_property
+    def means(self) -> tuple[bytes, ...]:
+        """Digests of the spans that are not void."""
+        return tuple(span.digest for span in self.spans if not span.void)
 
     def index(self, peer: str) -> int | None:
         return self.roster.index(peer) if peer in self.roster else None

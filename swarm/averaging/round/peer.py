@@ -87,7 +87,7 @@ class Peer:
         self.tick(now)
         self.deliver_own(now)
         host = self.host.wakes() if self.host is not None else []
-        wakes = [self.member.deadline, self.member.fetch_at, *self.catch_up.wakes(), *self.reducer.wakes(), *host]
+        wakes = [self.member.deadline, self.member.fetching.at, *self.catch_up.wakes(), *self.reducer.wakes(), *host]
         at = min([wake for wake in wakes if wake > now], default=math.inf)
         if at != self.wake and at < math.inf:
             self.wake = at

@@ -24,7 +24,7 @@ class Disk:
 
 def replay(machine: Machine, commits: list[Commit]) -> None:
     """Go on with the rounds after the checkpoint, if the disk has all their means; else the others tell."""
-    rounds = [[span.digest for span in commit.outcome.spans if not span.void] for commit in commits]
+    rounds = [commit.outcome.means for commit in commits]
     wanted = {digest for digests in rounds for digest in digests}
     means = {digest: value for digest, value in machine.disk.means.items() if digest in wanted}
     machine.disk.means = means

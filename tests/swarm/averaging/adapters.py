@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from swarm.averaging.averager import Averaged, Averager, Contribution, Outcome
-from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+from swarm.averaging.live.averager import RoundAverager
+from swarm.averaging.live.start import Start, Surroundings
 from swarm.averaging.simulated import SimulatedSwarm
 from swarm.model.layout import Layout, Tensor
 from swarm.network.host import Network

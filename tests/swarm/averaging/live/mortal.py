@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from swarm.averaging.averager import Averaged, Contribution
-from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+from swarm.averaging.live.averager import RoundAverager
 from swarm.averaging.live.driver import Driver
+from swarm.averaging.live.start import Start, Surroundings
 from swarm.averaging.round.peer import Peer
 from swarm.network.host import Network
 from swarm.records import ProgressRecord

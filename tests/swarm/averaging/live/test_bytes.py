@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks.run import layout_of, manifest_of
 from swarm.averaging.averager import Averaged, Contribution
-from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+from swarm.averaging.live.averager import RoundAverager
+from swarm.averaging.live.start import Start, Surroundings
 from swarm.records import ProgressRecord
 from tests.swarm.averaging.wire import Wire
 

@@ -51,8 +51,8 @@ async def too_late(peer: Trainee) -> None:
     """What may still come in when a peer has closed: an event, a payload to check, work that another thread gave."""
     driver = peer.averager.driver
     driver.feed(events.Tick())
-    driver.taken([bytes(32)])
-    driver.offer(Offer(peer.state.step, Contribution(np.zeros(1, np.float32), 1.0, 1), bytes))
+    driver.handover.taken([bytes(32)])
+    driver.giving.offer(Offer(peer.state.step, Contribution(np.zeros(1, np.float32), 1.0, 1), bytes))
     frame = codec.encode(driver.terms.codec, np.ones(driver.terms.values(0), np.float32))
     at = Header(driver.terms.run, bytes(32), 1, bytes(32), Ballot(0, "a", 1), "a", 1)
     body = seal(Mean(at, 0, content_digest(frame)), lambda body: b"").wire

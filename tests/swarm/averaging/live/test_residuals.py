@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from swarm.averaging.codec import codec_named
-from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+from swarm.averaging.live.averager import RoundAverager
 from swarm.averaging.live.positions import position_from_bytes
 from swarm.averaging.live.residuals import NAME, Residuals, load_residuals, save_residuals
+from swarm.averaging.live.start import Start, Surroundings
 from swarm.network.host import Network
 from swarm.state.shared import SharedState
 from swarm.trust.identity import Identity

@@ -11,7 +11,8 @@ from types import MappingProxyType
 import numpy as np
 
 from swarm.averaging.averager import Averaged, Contribution, Missed, Outcome
-from swarm.averaging.live.averager import RoundAverager, Start, Surroundings
+from swarm.averaging.live.averager import RoundAverager
+from swarm.averaging.live.start import Start, Surroundings
 from swarm.network.host import Network
 from swarm.records import ProgressRecord
 from swarm.run.manifest import LanguageStock, Manifest, parse_config, resolve

@@ -93,7 +93,7 @@ def same_incarnation(patch: pytest.MonkeyPatch) -> None:
 @mutation
 def vote_not_binding(patch: pytest.MonkeyPatch) -> None:
     """A new ballot proposes what it likes, whatever was voted for before."""
-    for place in ("host", "certificate"):
+    for place in ("binding", "certificate"):
         patch.setattr(f"swarm.averaging.round.{place}.bound_votes", lambda parent, policy, proof: [])
 
 
@@ -105,7 +105,7 @@ def proposal_by_digest(patch: pytest.MonkeyPatch) -> None:
         votes = [ready.message.vote for ready in proof if ready.message.vote and ready.message.at.peer in parent.seats]
         return [max(votes)] if votes else []
 
-    for place in ("host", "certificate"):
+    for place in ("binding", "certificate"):
         patch.setattr(f"swarm.averaging.round.{place}.bound_votes", highest)
 
 
