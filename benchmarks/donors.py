@@ -55,6 +55,9 @@ class Believed:
         self.manifest, self.root = manifest, root
         self.terms = terms_of(manifest, Layout.of(manifest.model).size)
 
+    def oldest(self) -> int:
+        return 0
+
     def wanted(self) -> list[Any]:
         from swarm.averaging.live.positions import CertifiedState
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from swarm.run.manifest import Manifest
     from swarm.state.shared import SharedState
 
+RETRY_SECONDS, LONGEST_SECONDS = 1.0, 8.0  # before the next attempt, doubled each time
+
 
 class CatchUp:
     """Called by the trainer after a missed round. `lock` is held while the state changes."""
@@ -68,7 +70,7 @@ class CatchUp:
 class RoundCatchUp:
     """The same for the round of docs/protocol.md: only a state that the log certifies is taken.
 
-    `pause` waits a moment before the next attempt; `initial` makes the state of step 0.
+    `pause` waits so many seconds before the next attempt; `initial` makes the state of step 0.
     """
 
     def __init__(
@@ -78,10 +80,11 @@ class RoundCatchUp:
         reporter: Reporter,
         *,
         initial: Callable[[], SharedState],
-        pause: Callable[[], object],
+        pause: Callable[[float], object],
     ) -> None:
         self.fetcher, self.state, self.reporter = fetcher, state, reporter
         self.initial, self.pause = initial, pause
+        self.failed, self.told = 0, ""  # attempts in a row, and the last cause that was said
 
     def at_start(self, live: Mapping[str, ProgressRecord]) -> bool:
         """Nothing: the round itself finds out where the swarm is, and replays what can be replayed."""
@@ -92,23 +95,38 @@ class RoundCatchUp:
         if not missed.behind:
             return False
         self.reporter.state("downloading")
+        donors, before = self.donors(), self.state.step
         try:
-            head = self.fetcher.fetch(self.donors(), self.state, self.initial)
-        except (LinkError, ResourceError):  # neither gets better by trying again
-            self.reporter.download(completed=False)
-            raise
+            head = self.fetcher.fetch(donors, self.state, self.initial)
         except SwarmError as error:
             self.reporter.download(completed=False)
-            self.reporter.note(f"The swarm's state could not be had yet: {error}")
-            self.pause()
+            if isinstance(error, LinkError | ResourceError):  # neither gets better by trying again
+                self.reporter.state("training")
+                raise
+            self._without(len(donors), str(error))
             return False
-        finally:
-            self.reporter.state("training")
+        self.failed, self.told = 0, ""
+        self.reporter.state("training")
         if not self.fetcher.averager.restored(head):
             return True  # the log went elsewhere meanwhile: it will say so, and this is tried again
         self.reporter.download(completed=True)
-        self.reporter.note(f"Took the state of step {self.state.step}; following the swarm from there.")
+        same = self.state.step == before == 0
+        self.reporter.note(
+            "No newer state is certified: following the swarm from its beginning, round by round."
+            if same
+            else f"Took the state of step {self.state.step}; following the swarm from there."
+        )
         return True
+
+    def _without(self, asked: int, why: str) -> None:
+        """Nobody gives it now: each cause is said once, and it is tried again, ever less often."""
+        seconds = min(LONGEST_SECONDS, RETRY_SECONDS * 2**self.failed)
+        self.failed += 1
+        self.reporter.lacks_state(asked)
+        if why != self.told:
+            self.told = why
+            self.reporter.note(f"The swarm's state could not be had yet, and is asked for again: {why}")
+        self.pause(seconds)
 
     def donors(self) -> list[str]:
         """Everybody who may have checkpoints. Who has none says so at once."""

@@ -14,8 +14,6 @@ from peers.wiring import SENT, initial_state
 if TYPE_CHECKING:
     from peers.roles.peer import Peer
 
-RETRY_SECONDS = 1.0
-
 
 def catching_up(peer: Peer) -> CatchUp | RoundCatchUp:
     """What brings `peer` to the swarm's state; from now on it also gives its own to others."""
@@ -38,5 +36,5 @@ def catching_up(peer: Peer) -> CatchUp | RoundCatchUp:
         peer.state,
         peer.reporter,
         initial=lambda: initial_state(peer.folder, peer.manifest),
-        pause=lambda: peer.leave.event.wait(RETRY_SECONDS),
+        pause=peer.leave.event.wait,
     )

@@ -54,6 +54,10 @@ class Certain(Protocol):
 
     def wanted(self) -> list[CertifiedState]: ...
 
+    def oldest(self) -> int:
+        """The earliest round from whose state the log can still be followed."""
+        ...
+
     def position(self) -> Position: ...
 
 
@@ -95,6 +99,7 @@ class StateFetcher:
         require_pinned(self.pin, wanted, self.start)
         if not wanted:
             raise NetworkError("no state of the run is certified yet; it will be within a few rounds")
+        wanted = self._of_use(wanted)
         causes: list[str] = []
         offers: dict[str, dict[str, str]] | None = None
         for each in self._in_order(wanted):
@@ -114,6 +119,20 @@ class StateFetcher:
             if self.leaving():
                 break
         raise NetworkError(f"no peer could give a certified state ({'; '.join(causes[:3])})")
+
+    def _of_use(self, wanted: Sequence[CertifiedState]) -> list[CertifiedState]:
+        """Those from which the swarm can be followed: the means of the rounds after an older one are kept by nobody.
+
+        Where the newest cannot be had just now, an older one would be taken, and then the next older, for ever.
+        """
+        oldest = self.averager.oldest()
+        found = [each for each in wanted if each.step >= oldest]
+        if not found:
+            raise NetworkError(
+                f"the newest certified state is that of step {wanted[0].step}, too old to follow the swarm from; "
+                "the next one will be within a few rounds"
+            )
+        return found
 
     def _in_order(self, wanted: Sequence[CertifiedState]) -> list[CertifiedState]:
         """Newest first; before it the one after it, if part of that is here already."""

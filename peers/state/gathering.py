@@ -55,6 +55,10 @@ class Only:
     def wanted(self) -> list[CertifiedState]:
         return [self.state]
 
+    def oldest(self) -> int:
+        """It is not followed from there."""
+        return self.state.step
+
     def position(self) -> Position:
         return self._position
 

@@ -62,6 +62,7 @@ class Reporter:
         self.forks = self.quarter = 0
         self.branched: int | None = None  # the step after which this peer's log became one of two
         self.idle = False  # paused
+        self.lacking = ""  # what `status` says while no peer gives the state
         self.waited = 0.0  # seconds of the last round in which nothing came yet
         self.watch = Watch(facts_of(signed, link), source=progress.records, me=network.peer_id)
         self.exporter = PeerExporter(
@@ -124,7 +125,8 @@ class Reporter:
             self.state(name)
         if self.branched is not None and step - self.branched > BRANCH_STEPS:
             self.branched = None
-        self.exporter.detail = f"as a branch since step {self.branched:,}" if self.branched is not None else ""
+        branch = f"as a branch since step {self.branched:,}" if self.branched is not None else ""
+        self.exporter.detail = self.lacking or branch
 
     def note(self, words: str) -> None:
         self.events("note", words)
@@ -149,8 +151,14 @@ class Reporter:
 
     def download(self, completed: bool) -> None:
         self.exporter.download(completed)
+        self.lacking = ""
         if completed:
             self.standing.replaced()
+
+    def lacks_state(self, asked: int) -> None:
+        """It is behind, and nobody of these many gives it a state now."""
+        self.state("lagging")
+        self.lacking = self.exporter.detail = f"and none of {asked} peers gives it the run's state now"
 
     def downloading(self, done: int, total: int, donors: int) -> None:
         """For `status` and the metrics, and a line for the log at every quarter."""

@@ -90,6 +90,9 @@ class Certified:
     def wanted(self) -> list[CertifiedState]:
         return [CertifiedState(HEAD, state.step, bytes.fromhex(state.digest())) for state in self.states]
 
+    def oldest(self) -> int:
+        return 0
+
     def position(self) -> Position:
         return genesis(bytes.fromhex(self.run.digest))
 

@@ -172,6 +172,10 @@ class RoundAverager:
         endorsed = self._endorsed
         return [*certified_states(log, self.terms), *([endorsed] if endorsed and endorsed.head in log.index else [])]
 
+    def oldest(self) -> int:
+        """The earliest round from whose state the log can be followed: means of the rounds after it are still kept."""
+        return self.driver.core.log.tip.round - self.terms.policy.history_rounds
+
     def restored(self, head: bytes) -> bool:
         """The shared state now is the one at this head. False, and nothing happens, if the log does not hold it."""
         position = self.network.run(self._at(head), CLOSE_SECONDS)

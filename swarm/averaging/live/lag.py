@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from swarm.averaging.live.tally import Tally
 from swarm.averaging.round.log import Log
 
-QUIET_SECONDS = 1.0  # when the log has not grown for so long, it has been followed to its end in any case
+QUIET_SECONDS = 1.0  # when the log has not grown for so long, it has been followed to its end, as far as anybody says,
+LATE_SECONDS = 15.0  # and when for so long, in any case: whoever says that it goes on may lie, or be too slow to tell
 
 
 @dataclass
@@ -33,7 +34,11 @@ class Lag:
 
     def _followed(self, now: float, log: Log, tally: Tally) -> bool:
         """A swarm with rounds of less than a second is never quiet."""
-        last = log.chain[-1]
-        told = last.commit is not None and last.commit.tip <= last.position.round
-        stays = tally.mostly_at(now, log.tip.round) and now - self.since > QUIET_SECONDS
-        return told or stays or now - self.grown_at > QUIET_SECONDS
+        last, end = log.chain[-1], log.tip.round
+        ends = last.commit is None or last.commit.tip <= last.position.round
+        if last.commit is not None and ends:
+            return True
+        if tally.mostly_at(now, end) and now - self.since > QUIET_SECONDS:
+            return True
+        known = ends and not tally.mostly_past(now, end)
+        return now - self.grown_at > (QUIET_SECONDS if known else LATE_SECONDS)

@@ -92,8 +92,16 @@ class Tally:
 
     def mostly_at(self, now: float, round: int) -> bool:
         """Do most of those who tell anything say that the swarm is hardly further than this round?"""
-        rounds = [told.round for when, told in self.told.values() if now - when < FRESH_SECONDS]
-        return bool(rounds) and 2 * sum(other <= round + 1 for other in rounds) > len(rounds)
+        rounds = self._rounds(now)
+        return 2 * sum(other <= round + 1 for other in rounds) > len(rounds)
+
+    def mostly_past(self, now: float, round: int) -> bool:
+        """Do most of them say that it is further?"""
+        rounds = self._rounds(now)
+        return 2 * sum(other > round + 1 for other in rounds) > len(rounds)
+
+    def _rounds(self, now: float) -> list[int]:
+        return [told.round for when, told in self.told.values() if now - when < FRESH_SECONDS]
 
 
 class Pace:
