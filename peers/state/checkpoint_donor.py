@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 OFFERS, SPANS, PURPOSE = "state-offers", "state-spans", "state"
 MAX_OFFERS = 64
+OFFERED_SECONDS = 1.0  # in which the checkpoints on disk are looked through once, however many ask
 REQUEST = struct.Struct(">32sIQI")
 TABLE = 0xFFFFFFFF
 TABLE_HEAD = struct.Struct("<QQ")  # step, samples
@@ -84,15 +85,21 @@ class CheckpointDonor:
         self.network, self.manifest, self.folder, self.clock = network, manifest, folder, clock
         self.held: dict[bytes, Held] = {}  # by root
         self.lock = threading.Lock()
-        self.allowance = allowance(file_size(manifest), clock)
+        self.offered: tuple[float, bytes] = (-OFFERED_SECONDS, b"")  # when it was looked up, and what was found
+        given = allowance(file_size(manifest), clock)
         network.handle(OFFERS, self._offer, limit_bytes=64, purpose=PURPOSE)
-        network.handle(SPANS, self._give, limit_bytes=REQUEST.size, purpose=PURPOSE)
+        network.handle(SPANS, self._give, limit_bytes=REQUEST.size, purpose=PURPOSE, allowance=given)
 
     async def _offer(self, peer_id: str, request: bytearray) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(None, self._offers)
 
     def _offers(self) -> bytes:
-        return json.dumps({head: root for head, root, _ in self._checkpoints()}).encode()
+        """As of a moment ago, where many ask."""
+        looked, found = self.offered
+        if self.clock() - looked >= OFFERED_SECONDS:
+            found = json.dumps({head: root for head, root, _ in self._checkpoints()}).encode()
+            self.offered = (self.clock(), found)
+        return found
 
     def _checkpoints(self) -> Iterator[tuple[str, str, Path]]:
         """Head, root and folder of each."""
@@ -107,17 +114,14 @@ class CheckpointDonor:
     async def _give(self, peer_id: str, request: bytearray) -> bytes | bytearray:
         if len(request) != REQUEST.size:
             raise RefusedError("a malformed request")
-        return await asyncio.get_running_loop().run_in_executor(None, self._read, peer_id, request)
+        return await asyncio.get_running_loop().run_in_executor(None, self._read, request)
 
-    def _read(self, peer_id: str, request: bytearray) -> bytes | bytearray:
+    def _read(self, request: bytearray) -> bytes | bytearray:
         root, span, offset, length = REQUEST.unpack(request)
-        length = min(length, PIECE_BYTES)
-        if not self.allowance.take(peer_id, length):
-            raise RefusedError("so much was given already; ask another peer")
         held = self._find(root)
         try:
             if held is not None:
-                return held.read(span, offset, length)
+                return held.read(span, offset, min(length, PIECE_BYTES))
         except (IndexError, OSError, ValueError):
             raise RefusedError("no such span") from None
         raise RefusedError("no longer here")

@@ -23,6 +23,7 @@ from swarm.averaging.live.journal import LENGTH, PAGE_BYTES
 from swarm.averaging.live.kept import kept
 from swarm.averaging.round.messages import DIGEST
 from swarm.network.allowance import Allowance
+from swarm.network.pipe import Buffer
 from swarm.network.streams import RefusedError
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ class EvidenceDonor:
         self.driver, self.gifts = averager.driver, gifts
         vector = averager.terms.policy.vector_bytes
         each, total = ALLOWED_VECTORS * vector, ALLOWED_TOTAL * vector
-        self.allowance = Allowance(each + LOG_BYTES, total + 8 * LOG_BYTES, ALLOWED_SECONDS, least=4096)
+        given = Allowance(each + LOG_BYTES, total + 8 * LOG_BYTES, ALLOWED_SECONDS, least=4096)
         for name, answer, size in ((LOG, self._log, DIGEST), (MEANS, self._mean, DIGEST), (GIFTS, self._gift, 64)):
-            network.handle(name, answer, limit_bytes=size, purpose=PURPOSE)
+            network.handle(name, answer, limit_bytes=size, purpose=PURPOSE, allowance=given)
 
     async def _log(self, peer_id: str, request: bytearray) -> bytes:
         """In the loop that also writes the log."""
@@ -54,17 +55,19 @@ class EvidenceDonor:
             raise RefusedError("a malformed request")
         head, tip = bytes(request), self.driver.core.log.tip.round
         known = head in self.driver.journal.places or not any(head)
-        page = b"".join(LENGTH.pack(len(wire)) + wire for wire in self.driver.journal.page((head,), tip) if known)
-        return self._allowed(peer_id, page)
+        page = self.driver.journal.page((head,), tip) if known else []
+        return b"".join(LENGTH.pack(len(wire)) + wire for wire in page)
 
-    async def _mean(self, peer_id: str, request: bytearray) -> bytes:
+    async def _mean(self, peer_id: str, request: bytearray) -> Buffer:
+        if len(request) != DIGEST:
+            raise RefusedError("a malformed request")
         found = await asyncio.get_running_loop().run_in_executor(None, self.driver.means.get, bytes(request))
         if found is None:
             raise RefusedError("no longer here")
-        return self._allowed(peer_id, bytes(found))
+        return found
 
     async def _gift(self, peer_id: str, request: bytearray) -> bytes:
-        return self._allowed(peer_id, await asyncio.get_running_loop().run_in_executor(None, self._read, request))
+        return await asyncio.get_running_loop().run_in_executor(None, self._read, request)
 
     def _read(self, request: bytearray) -> bytes:
         held = dict(kept(self.gifts))
@@ -76,11 +79,6 @@ class EvidenceDonor:
                 return os.pread(file.fileno(), min(length, PIECE_BYTES), min(offset, 1 << 62))
         except (struct.error, KeyError, OSError):
             raise RefusedError("no such contribution") from None
-
-    def _allowed(self, peer_id: str, answer: bytes) -> bytes:
-        if not self.allowance.take(peer_id, len(answer)):
-            raise RefusedError("so much was given already; ask another peer")
-        return answer
 
 
 def page_limit(control_bytes: int) -> int:

@@ -22,11 +22,17 @@ class Allowance:
         self.sum = 0
 
     def take(self, peer_id: str, amount: int) -> bool:
-        """Whether `peer_id` may have `amount` more now; if so it is booked."""
+        """Whether `peer_id` may have `amount` more now, or at least what any question costs; if so it is booked."""
+        return self._book(peer_id, max(amount, self.least))
+
+    def take_more(self, peer_id: str, amount: int) -> bool:
+        """The same for `amount` in all after the question's own cost was taken, when it is known how much it is."""
+        return self._book(peer_id, max(amount - self.least, 0))
+
+    def _book(self, peer_id: str, amount: int) -> bool:
         if self.clock() - self.began >= self.seconds:
             self.began, self.sum = self.clock(), 0
             self.taken.clear()
-        amount = max(amount, self.least)
         if self.taken[peer_id] + amount > self.each or self.sum + amount > self.total:
             return False
         self.taken[peer_id] += amount

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from swarm.errors import NetworkError
+from swarm.network.allowance import Allowance
 from swarm.network.streams import PeerError, RefusedError, Streams
 
 REQUEST = struct.Struct(">32sQI")
@@ -26,6 +27,7 @@ CHUNK_BYTES = 1 << 20
 WINDOW = 4  # chunks asked for at once, so that a long way does not leave the link idle
 CHUNK_SECONDS = 30.0
 HANDLER = "blob"
+EACH_BYTES, EACH_TIMES, ALL_TIMES, WINDOW_SECONDS = 64 << 20, 16, 16, 600.0  # given away: to one peer, and to all
 
 Progress = Callable[[int, int, str], None]  # (bytes so far, bytes in all, donor); called in the network's thread
 
@@ -37,15 +39,19 @@ class Blobs:
         self._streams = streams
         self._served: dict[bytes, bytes | Path] = {}
         self.rejected: Counter[str] = Counter()  # donors given up, by reason
+        self.allowance = Allowance(EACH_BYTES, ALL_TIMES * EACH_BYTES, WINDOW_SECONDS, least=4096)
 
     async def start(self) -> None:
-        await self._streams.handle(HANDLER, self._answer, limit_bytes=REQUEST.size)
+        await self._streams.handle(HANDLER, self._answer, limit_bytes=REQUEST.size, allowance=self.allowance)
 
     def serve(self, digest: str, content: bytes | Path) -> None:
         """Serve bytes, or a file that does not change, under its SHA-256 in hex."""
         if isinstance(content, bytes):
             assert hashlib.sha256(content).hexdigest() == digest, "these bytes do not have that digest"
         self._served[bytes.fromhex(digest)] = content
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        self.allowance.each = max(self.allowance.each, EACH_TIMES * size)
+        self.allowance.total = ALL_TIMES * self.allowance.each
 
     def withdraw(self, digest: str) -> None:
         self._served.pop(bytes.fromhex(digest), None)
@@ -62,9 +68,11 @@ class Blobs:
             return SIZE.pack(len(content)) + content[offset : offset + length]
         try:
             return await asyncio.get_running_loop().run_in_executor(None, _read_part, content, offset, length)
-        except OSError:
+        except FileNotFoundError:
             self._served.pop(digest, None)
             raise RefusedError("no longer served here") from None
+        except OSError:
+            raise RefusedError("cannot be read just now") from None
 
     async def fetch(
         self, digest: str, *, limit_bytes: int, donors: Sequence[str], progress: Progress | None = None
@@ -171,4 +179,4 @@ class _Partial:
 def _read_part(path: Path, offset: int, length: int) -> bytes:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        return SIZE.pack(size) + os.pread(file.fileno(), length, offset)
+        return SIZE.pack(size) + (os.pread(file.fileno(), length, offset) if offset < size else b"")

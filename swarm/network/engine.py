@@ -28,7 +28,7 @@ from swarm.network.reach import LIMIT_BYTES as REACH_BYTES
 from swarm.network.reach import Reach, port_of
 from swarm.network.seeds import check_ports, dial_all, dial_seeds, join_failure, peer_id_in
 from swarm.network.sounding import HANDLER as SOUNDING
-from swarm.network.sounding import MOST_BYTES, WANTED, Sounding
+from swarm.network.sounding import MOST_BYTES, WANTED, Sounding, allowance
 from swarm.network.streams import Streams
 from swarm.network.traffic import Traffic
 from swarm.trust.identity import Identity
@@ -76,7 +76,8 @@ class Engine:
     async def start(self) -> None:
         await self._bring_up(again=self.place.first)
         await self.blobs.start()
-        await self.streams.handle(SOUNDING, Sounding().answer, limit_bytes=WANTED.size + MOST_BYTES, anyone=True)
+        sounding, most = Sounding().answer, WANTED.size + MOST_BYTES
+        await self.streams.handle(SOUNDING, sounding, limit_bytes=most, anyone=True, allowance=allowance())
         await self.streams.handle(REACH, Reach(self.connections).answer, limit_bytes=REACH_BYTES, anyone=True)
         if not self.place.client:
             actual = [address.rpartition("/p2p/")[0] for address in await self.addresses()]

@@ -154,5 +154,5 @@ def admit_only(network: Network, admission: Admission) -> Guard:
     """From now on only invited peers get anything from this peer, or are heard."""
     guard = Guard(network.peer_id, admission, network.streams, reject=network.reject)
     network.handle(HANDLER, guard.answer, limit_bytes=SERIAL.size, anyone=True)
-    network.streams.door = network.guard = guard
+    network.streams.serving.door = network.guard = guard
     return guard

@@ -28,8 +28,9 @@ from swarm.network.guard import Guard
 from swarm.network.pipe import Buffer
 from swarm.network.reach import Outside, ask_outside, port_of
 from swarm.network.seeds import check_seeds
+from swarm.network.serving import Handler, Receiver
 from swarm.network.sounding import Way, clock_of, measure
-from swarm.network.streams import Channel, Handler, Receiver, Streams
+from swarm.network.streams import Channel, Streams
 from swarm.network.traffic import Traffic
 from swarm.trust.identity import Identity
 
@@ -175,15 +176,9 @@ class Network:
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
-    def handle(
-        self, name: str, handler: Handler, *, limit_bytes: int, purpose: str | None = None, anyone: bool = False
-    ) -> None:
-        """Answer requests to `name`; the handler runs in the network's loop and must not block it.
-
-        anyone: also peers without an invitation to a run that asks for one.
-        """
-        work = self.streams.handle(name, handler, limit_bytes=limit_bytes, purpose=purpose, anyone=anyone)
-        self.run(work, DHT_SECONDS)
+    def handle(self, name: str, handler: Handler, *, limit_bytes: int, **more: Any) -> None:
+        """Answer requests to `name`, as `Streams.handle`; the handler runs in the network's loop, and never blocks."""
+        self.run(self.streams.handle(name, handler, limit_bytes=limit_bytes, **more), DHT_SECONDS)
 
     def receive(self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None) -> None:
         """Take one-way messages to `name`; the same conditions as for `handle`."""

@@ -22,6 +22,7 @@ from swarm.network.caps import BULK_BYTES, SLICE_BYTES, UNCAPPED, Caps
 Buffer: TypeAlias = bytes | bytearray | memoryview
 MAX_CONTROL_BYTES = 65_536
 BACKLOG = 512
+ACCEPT_SECONDS = 0.2  # before the next attempt where a stream could not be accepted: too many files are open
 
 
 class DaemonError(Exception):
@@ -152,7 +153,11 @@ class Listener:
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            sock, _ = await loop.sock_accept(self._socket)
+            try:
+                sock, _ = await loop.sock_accept(self._socket)
+            except OSError:
+                await asyncio.sleep(ACCEPT_SECONDS)
+                continue
             sock.setblocking(False)
             self._spawn(self._welcome(Pipe(sock)))
 

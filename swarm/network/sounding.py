@@ -42,11 +42,15 @@ class Way:
     download_mbit: float
 
 
+def allowance() -> Allowance:
+    return Allowance(EACH_BYTES, TOTAL_BYTES, WINDOW_SECONDS, least=LEAST_BYTES)
+
+
 class Sounding:
-    """The answering side."""
+    """The answering side. Its allowance counts both ways."""
 
     def __init__(self) -> None:
-        self.allowance = Allowance(EACH_BYTES, TOTAL_BYTES, WINDOW_SECONDS, least=LEAST_BYTES)
+        self.allowance = allowance()
         self._blank = bytes(MOST_BYTES)
 
     async def answer(self, peer_id: str, request: bytearray) -> bytes:

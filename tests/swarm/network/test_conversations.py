@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from swarm.network import streams
+from swarm.network import serving
 from swarm.network.conversations import Conversations
 from swarm.network.host import Network
 from swarm.network.streams import PeerError, RefusedError
@@ -40,7 +40,7 @@ def test_questions_at_once_get_their_own_answers_on_as_many_streams(join: Join) 
             for number in range(30):
                 question = name * (number + 1)
                 assert await together.ask(first.peer_id, question, timeout_seconds=5, limit_bytes=200) == question * 2
-                most[0] = max(most[0], first.streams._open[second.peer_id])
+                most[0] = max(most[0], len(first.streams.serving.open.get(second.peer_id, ())))
 
         await asyncio.gather(some(b"a"), some(b"b"), some(b"c"))
         with pytest.raises(PeerError, match="not that"):
@@ -60,13 +60,13 @@ def test_a_stream_that_was_silent_for_too_long_is_replaced(
     join: Join,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streams, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(serving, "STALL_SECONDS", 0.3)
     first, second, _ = served(join)
 
     async def ask() -> None:
         together = Conversations(second.streams, "double", "state")
         assert await together.ask(first.peer_id, b"x", timeout_seconds=5, limit_bytes=20) == b"xx"
-        while first.streams._open[second.peer_id]:
+        while second.peer_id in first.streams.serving.open:
             await asyncio.sleep(0.02)
         assert await together.ask(first.peer_id, b"y", timeout_seconds=5, limit_bytes=20) == b"yy"
         together.close()

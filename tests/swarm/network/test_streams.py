@@ -13,7 +13,8 @@ from swarm.network.caps import Caps
 from swarm.network.conversations import LENGTH
 from swarm.network.host import Network
 from swarm.network.pipe import Pipe, open_stream
-from swarm.network.streams import STREAMS_PER_PEER, PeerError, RefusedError
+from swarm.network.serving import STREAMS_PER_PEER
+from swarm.network.streams import PeerError, RefusedError
 from tests.swarm.network.conftest import RUN, Join
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
@@ -99,11 +100,11 @@ def test_a_frame_that_claims_gigabytes_takes_no_memory(join: Join, garbage: byte
     with pytest.raises((EOFError, ConnectionError)):
         second._do(send(), 10)
     assert first.rejected()["size"] == 1
-    assert first.streams._inbound_bytes == 0
+    assert first.streams.serving.inbound.held == 0
 
 
 def test_a_stalled_sender_is_given_up_and_blocks_nobody(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.network.streams.STALL_SECONDS", 0.5)
+    monkeypatch.setattr("swarm.network.serving.STALL_SECONDS", 0.5)
     first = join()
     second = join(first)
     first.handle("echo", echo, limit_bytes=1000)
@@ -116,7 +117,7 @@ def test_a_stalled_sender_is_given_up_and_blocks_nobody(join: Join, monkeypatch:
     pipe = second._do(half(), 10)
     assert second.call(first.peer_id, "echo", b"another") == b"another"
     assert until(lambda: first.rejected()["stalled"] == 1)
-    assert first.streams._inbound_bytes == 0
+    assert first.streams.serving.inbound.held == 0
     second._do(asyncio.to_thread(pipe.close), 5)
 
 
@@ -130,11 +131,11 @@ def test_a_flood_of_streams_is_cut_and_others_are_served(join: Join) -> None:
 
     pipes = flooder._do(flood(), 30)
     assert until(lambda: first.rejected()["streams"] == 20)
-    assert first.streams._open[flooder.peer_id] == STREAMS_PER_PEER
+    assert len(first.streams.serving.open[flooder.peer_id]) == STREAMS_PER_PEER
     assert third.call(first.peer_id, "echo", b"me") == b"me"
     for pipe in pipes:
         flooder._loop.call_soon_threadsafe(pipe.close)
-    assert until(lambda: first.streams._open[flooder.peer_id] == 0)
+    assert until(lambda: flooder.peer_id not in first.streams.serving.open)
     assert flooder.call(first.peer_id, "echo", b"again") == b"again"
 
 
