@@ -2,7 +2,8 @@
 
 Every peer that stores or reads runs the same validator, so what is not signed by the peer it speaks for, is of
 another run, of an unknown kind or too long-lived, is neither kept nor passed on. The kinds are a closed list, so that
-what a stranger can store with us is bounded by (kinds x identities), each at most 16 KiB and an hour.
+what a stranger can store with us is bounded by (kinds x identities), each at most 16 KiB and an hour. Identities cost
+nothing, so their number is bounded too; who was known before it was reached goes on being heard.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from swarm.records import MAX_LIFETIME_SECONDS, PAYLOAD_AT, RecordError, expirat
 from swarm.trust.identity import Identity, is_peer_id
 
 KINDS = ("progress", "addresses", "averaging", "checkpoint", "blobs")
+MOST_RECORDS = 16_384  # that live at once: 50 MB where all say as much as ours do, at most 256 MB
+SWEEP_SECONDS = 1.0  # between two looks for records that have expired, where there are so many
 CLOCK_SLACK_SECONDS = 10.0  # of other peers' clocks, and of records that expire while they travel
 
 
@@ -38,13 +41,17 @@ class Validator(RecordValidatorBase):
         self._identity = identity
         self._places = {place_id(run_digest, kind): place(run_digest, kind) for kind in kinds}
         self.rejected: Counter[str] = Counter()
+        self.live: dict[tuple[str, str], float] = {}  # place -> when what passed expires, Unix seconds
+        self.swept = 0.0
 
     def validate(self, record: DHTRecord) -> bool:
+        now = time.time() - CLOCK_SLACK_SECONDS
         try:
             key, peer_id = self._place_of(record)
             _check_times(record)
-            payload = unseal(key, peer_id, record.value, time.time() - CLOCK_SLACK_SECONDS)
+            payload = unseal(key, peer_id, record.value, now)
             _check_packed(payload)
+            self._make_room((key, peer_id), record.expiration_time, now)
         except RecordError as error:
             self.rejected[error.reason] += 1
             return False
@@ -52,6 +59,15 @@ class Validator(RecordValidatorBase):
             self.rejected[str(error)] += 1
             return False
         return True
+
+    def _make_room(self, place: tuple[str, str], expiration: float, now: float) -> None:
+        """_MisplacedError where too many live already, and none of this place."""
+        if place not in self.live and len(self.live) >= MOST_RECORDS:
+            if now - self.swept > SWEEP_SECONDS:
+                self.live, self.swept = {each: at for each, at in self.live.items() if at > now}, now
+            if len(self.live) >= MOST_RECORDS and place[1] != self._identity.peer_id:
+                raise _MisplacedError("flood")
+        self.live[place] = max(expiration, self.live.get(place, 0.0))
 
     def sign_value(self, record: DHTRecord) -> bytes:
         key, peer_id = self._place_of(record)

@@ -199,7 +199,7 @@ class Driver:
                 why = "behind: the swarm is further" if download else "behind: another lineage weighs more"
                 self.lag.falls(self.loop.time(), why)
             case events.Recall(to, heads):
-                for wire in self.journal.page(heads, self.core.log.tip.round):
+                for wire in self.journal.page(heads, self.core.log.tip.round) if self.links.takes(to) else ():
                     self.links.send(to, MESSAGE + wire)
             case _:
                 self._note(effect)

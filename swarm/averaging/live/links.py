@@ -25,7 +25,8 @@ HEAD = struct.Struct(">I")  # bytes of the message, before the message, zeros an
 WORD_BYTES = 8  # a payload begins at a multiple of it
 CONTROL_SECONDS, BULK_SECONDS = 15.0, 120.0
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 5.0
-QUEUED_CONTROL = 4096
+QUEUED_PAGES = 64  # messages in the queue of a peer that is sent no page of the log until it has read them
+QUEUED_CONTROL, QUEUED_CONTROL_BYTES = 4096, 16 << 20  # messages to one peer, and bytes unless one message is more
 
 
 def payload_at(size: int) -> int:
@@ -60,17 +61,20 @@ class _Lane:
     stale: bool = False  # the other end has closed the channel
     backoff: float = 0.0
     closed_until: float = 0.0
+    waiting_bytes: int = 0  # of the messages in the queue, without payloads
 
     def put(self, now: float, data: bytes, payload: Payload | None) -> bool:
         """Queue a message. False where the peer cannot be reached just now or takes nothing.
 
         Bytes that are under way are not queued again: who asks for them has only not had them yet.
         """
-        if now < self.closed_until or len(self.queue) >= self.limit:
+        full = len(self.queue) >= self.limit or self.waiting_bytes + len(data) > QUEUED_CONTROL_BYTES
+        if now < self.closed_until or (self.queue and full):
             return False
         if payload is not None and any(payload[0] == other[0] for _, other in self.queue if other is not None):
             return True
         self.queue.append((data, payload))
+        self.waiting_bytes += len(data)
         self.ready.set()
         return True
 
@@ -98,7 +102,7 @@ class _Lane:
                 await self.channel.send(before, payload, timeout_seconds=seconds)
                 self.backoff = 0.0
             if self.queue:
-                self.queue.popleft()
+                self.waiting_bytes -= len(self.queue.popleft()[0])
         self.ready.clear()
 
     async def _ended(self, channel: Channel) -> None:
@@ -111,6 +115,7 @@ class _Lane:
         self.backoff = min(LONGEST_BACKOFF_SECONDS, 2 * self.backoff or BACKOFF_SECONDS)
         self.closed_until = asyncio.get_running_loop().time() + self.backoff
         self.queue.clear()
+        self.waiting_bytes = 0
         self.ready.clear()
         self.abort()
 
@@ -143,6 +148,11 @@ class Links:
             self.tasks[key] = asyncio.ensure_future(lane.run())
         if not lane.put(asyncio.get_running_loop().time(), data, payload):
             self.dropped += 1
+
+    def takes(self, peer: str) -> bool:
+        """Has it read what was sent to it? Then it may be sent as much as a page of the log."""
+        lane = self.lanes.get((peer, "round-control"))
+        return lane is None or len(lane.queue) < QUEUED_PAGES
 
     def keep_only(self, peers: set[str]) -> None:
         """Close the lanes to peers that are of no concern any more."""
