@@ -29,7 +29,7 @@ END_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Order:
+class Recipe:
     """What a replica is made of. parameters, sums: (size,) float32 in shared memory."""
 
     spec: ModelSpec
@@ -45,7 +45,7 @@ class Order:
 class _Replica:
     """The lead's end of one."""
 
-    order: Order
+    recipe: Recipe
     pipe: Connection
     process: Any
 
@@ -62,7 +62,7 @@ class _Replica:
             raise self.gone() from None
 
     def gone(self) -> RunFailedError:
-        return RunFailedError(f"the process that computes on {self.order.device} has ended; start this peer again")
+        return RunFailedError(f"the process that computes on {self.recipe.device} has ended; start this peer again")
 
 
 class Replicas(GradientAccumulator):
@@ -85,12 +85,12 @@ class Replicas(GradientAccumulator):
         self._replicas = []
         for device in others:
             sums = torch.zeros(layout.size).share_memory_()
-            order = Order(spec, device, precision, checkpointing, torch.get_num_threads(), self._parameters, sums)
+            recipe = Recipe(spec, device, precision, checkpointing, torch.get_num_threads(), self._parameters, sums)
             here, there = context.Pipe()
-            process = context.Process(target=serve, args=(order, there), name=device, daemon=True)
+            process = context.Process(target=serve, args=(recipe, there), name=device, daemon=True)
             process.start()
             there.close()
-            self._replicas.append(_Replica(order, here, process))
+            self._replicas.append(_Replica(recipe, here, process))
 
     def add(self, batch: TrainingBatch) -> float:
         """As for one device, with about as many samples for each."""
@@ -117,7 +117,7 @@ class Replicas(GradientAccumulator):
             replica.send("give")
         for replica in self._replicas:
             replica.answer()
-            self._sum.add_(replica.order.sums.to(self.device))
+            self._sum.add_(replica.recipe.sums.to(self.device))
         super().settle()
 
     def reset(self) -> None:
@@ -136,23 +136,23 @@ class Replicas(GradientAccumulator):
                 replica.process.join()
 
 
-def serve(order: Order, pipe: Connection) -> None:
+def serve(recipe: Recipe, pipe: Connection) -> None:
     """A replica's process: does what the lead says until that is gone."""
     from swarm.model.bloom import model_from_vector
 
-    torch.set_num_threads(order.threads)
-    layout, vector = Layout.of(order.spec), order.parameters.numpy()
-    model = model_from_vector(order.spec, vector, order.device)
-    if order.checkpointing:
+    torch.set_num_threads(recipe.threads)
+    layout, vector = Layout.of(recipe.spec), recipe.parameters.numpy()
+    model = model_from_vector(recipe.spec, vector, recipe.device)
+    if recipe.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    sums = GradientAccumulator(model, layout, precision=order.precision)
+    sums = GradientAccumulator(model, layout, precision=recipe.precision)
 
     def follow() -> None:
         layout.scatter(vector, model)
         sums.reset()
 
     def give() -> bool:
-        sums.give(order.sums)
+        sums.give(recipe.sums)
         return True
 
     def add(ids: np.ndarray, labels: np.ndarray, scale: float) -> list[float] | Exception:

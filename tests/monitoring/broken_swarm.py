@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,6 +28,7 @@ from peers.demo.follow import Followed
 from swarm.trust.identity import Identity
 from swarm.trust.peer_id import friendly_name
 from tests.peers.real_swarm import LOOPBACK, RealSwarm, free_port, make_run, swarm_of
+from tests.small_disk import mounted
 
 PEERS = ("ada", "ben", "cem", "dot")
 DISK_BYTES = 1_500_000_000  # of the peer that has a file system of its own
@@ -160,25 +160,12 @@ class Broken:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
-    """A file system of its own at `folder`; False where this user may not mount one."""
-    folder.mkdir(parents=True)
-    asked = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
-    mounted = subprocess.run(asked, check=False, capture_output=True).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@contextmanager
 def broken_swarm(folder: Path) -> Iterator[Broken]:
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("PYTHONPATH", str(MONITORING.parent))
         browser = stack.enter_context(chromium(folder))
         run = make_run(folder, batch=128)
-        stack.enter_context(small_disk(folder / "dot"))
+        stack.enter_context(mounted(folder / "dot", DISK_BYTES))
         swarm = stack.enter_context(swarm_of(folder, run))
         broken = Broken(swarm, browser, folder)
         broken.seed()

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from tests.peers.commands.test_cli import assert_one_line, run
-from tests.peers.real_swarm import RealSwarm, free_port, in_rounds_of, seeded, step_of, wait_for
+from tests.peers.real_swarm import RealSwarm, free_port, in_rounds_of, step_of, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(scope="module")
-def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSwarm]:
-    with seeded(tmp_path_factory.mktemp("assist")) as swarm:
-        yield swarm
 
 
 def test_it_averages_for_others_and_holds_the_same_bits(swarm: RealSwarm) -> None:

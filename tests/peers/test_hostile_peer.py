@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import psutil
 import pytest
@@ -19,7 +19,7 @@ from swarm.network.pipe import DaemonError, Pipe, open_stream
 from swarm.network.serving import STREAMS_PER_PEER
 from swarm.run.link import parse
 from swarm.trust.identity import Identity
-from tests.peers.real_swarm import RealSwarm, in_rounds_of, seeded, step_of, wait_for
+from tests.peers.real_swarm import RealSwarm, in_rounds_of, step_of, wait_for
 from tests.peers.test_hostile_requests import requests
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(320)]
@@ -29,12 +29,6 @@ PROTOCOLS = (
 )  # fmt: skip
 GROWN_BYTES = 96 << 20  # by what a peer's memory may swing in a minute anyway, and what strangers may have under way
 Attack = Callable[[Pipe], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSwarm]:
-    with seeded(tmp_path_factory.mktemp("hostile")) as swarm:
-        yield swarm
 
 
 async def malformed(pipe: Pipe) -> None:

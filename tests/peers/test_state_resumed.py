@@ -19,6 +19,7 @@ from swarm.network.host import Network
 from swarm.run.manifest import SignedManifest
 from swarm.state.span_file import SpanFile, spans_with
 from tests.peers import state_swarm as tools
+from tests.small_disk import small_disk
 from tests.swarm.averaging.live.trainees import wait_until
 from tests.swarm.network.conftest import Join, join  # noqa: F401
 
@@ -67,13 +68,8 @@ def test_after_a_kill_only_the_rest_is_fetched(join: Join, signed: SignedManifes
 @pytest.fixture
 def little_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes."""
-    folder = tmp_path / "little"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "little", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
-        pytest.skip("needs to mount a small file system, which this user may not")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "little", 2 << 20) as folder:
+        yield folder
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(

@@ -8,23 +8,16 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from peers.demo.follow import Followed
 from tests.peers.commands.test_cli import assert_one_line, run
-from tests.peers.real_swarm import LOOPBACK, RealSwarm, free_port, in_rounds_of, seeded, step_of, wait_for
+from tests.peers.real_swarm import LOOPBACK, RealSwarm, free_port, in_rounds_of, step_of, wait_for
 from tests.peers.swarm_demo import alive, tree
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSwarm]:
-    with seeded(tmp_path_factory.mktemp("stay")) as swarm:
-        yield swarm
 
 
 @pytest.fixture(scope="module")

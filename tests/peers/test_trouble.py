@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,16 +15,11 @@ import pytest
 from peers.demo.follow import Followed
 from swarm.run.link import Link, parse
 from tests.peers.commands.test_cli import assert_one_line, run
-from tests.peers.real_swarm import LOOPBACK, RealSwarm, in_rounds_of, seeded, step_of, wait_for
+from tests.peers.real_swarm import LOOPBACK, RealSwarm, in_rounds_of, step_of, wait_for
+from tests.small_disk import small_disk
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
 CLOCK = "tests.peers.wrong_clock"
-
-
-@pytest.fixture(scope="module")
-def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSwarm]:
-    with seeded(tmp_path_factory.mktemp("trouble")) as swarm:
-        yield swarm
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +69,6 @@ def pin(swarm: RealSwarm, step: int, root: str) -> Link:
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def small_disk(place: Path, size: int) -> Iterator[Path]:
-    """A file system of so many bytes."""
-    if os.geteuid() != 0:
-        pytest.skip("NO FULL DISK WAS TESTED: mounting one needs root")
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_disk_that_the_state_does_not_fit_on_is_one_line_before_anything_is_fetched(

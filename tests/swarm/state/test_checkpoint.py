@@ -25,6 +25,7 @@ from swarm.state.checkpoint import latest, load, save, saved
 from swarm.state.shared import SharedState
 from swarm.state.state_file import state_from_bytes, state_to_bytes
 from tests.peers.whole_swarm import Run
+from tests.small_disk import small_disk
 
 STATE = "state.safetensors"
 
@@ -200,14 +201,9 @@ def test_a_state_that_was_received_is_checked_like_a_file(run: Run, count: int) 
 @pytest.fixture
 def tight(run: Run, tmp_path: Path) -> Iterator[Path]:
     """A disk with room for one checkpoint and a half."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
     size = sum(path.stat().st_size for path in keep(run, tmp_path / "measured", 1).iterdir())
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size * 3 // 2}", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk takes root")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with small_disk(tmp_path / "disk", size * 3 // 2) as disk:
+        yield disk
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(run: Run, tight: Path) -> None:

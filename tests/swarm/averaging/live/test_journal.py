@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,19 +14,15 @@ from swarm.averaging.live.journal import Journal
 from swarm.averaging.live.store import Store
 from swarm.averaging.round.log import Entry
 from swarm.digest import content_digest
+from tests.small_disk import small_disk
 from tests.swarm.averaging.round.table import running
 
 
 @pytest.fixture
 def little_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few kilobytes."""
-    folder = tmp_path / "little"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24k", "little", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
-        pytest.skip("needs to mount a small file system, which this user may not")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "little", 24 << 10) as folder:
+        yield folder
 
 
 def test_a_log_that_is_replayed_cuts_nothing_off_and_another_lineage_does(tmp_path: Path) -> None:
