@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from peers.commands.terminal import passing
 from peers.finding.acquaintances import Acquaintances
-from peers.finding.visit import clock_skew
+from peers.finding.company import Company
 from peers.known import require_known
 from peers.lifecycle import Leave
 from peers.owner.versions import Versions
@@ -35,7 +35,6 @@ from peers.wiring import averager, evaluator, reading, starting_state, work
 from swarm.averaging.averager import Averaged
 from swarm.network.host import Network
 from swarm.run.link import Link
-from swarm.run.sizing import show_seconds
 from swarm.settings import Settings
 from swarm.state.chronicle import Chronicler
 from swarm.state.state_file import state_to_bytes
@@ -79,8 +78,9 @@ class Peer:
     def __enter__(self) -> Peer:
         require_known(self.manifest)
         addresses = tuple(self.network.addresses())[:8]
+        company = Company(self.network, self.acquaintances, self.leave, say=self.say, skewed=self.skewed)
         self.progress = self.resources.enter_context(
-            Progress(self.network, self.role, lonely=self.look_for_others, found=self.found_others, twin=self.yield_to)
+            Progress(self.network, self.role, lonely=company.look, found=company.found, twin=company.twin)
         )
         self.progress.tell(step=0, state="assembling", addresses=addresses)
         self.reporter = self.resources.enter_context(
@@ -102,26 +102,10 @@ class Peer:
     @classmethod
     def late(cls, over: Ending) -> Callable[..., Peer]:
         """Who takes its place where the run has ended. EndedError where nothing is left to do."""
-        from peers.finding.latecomer import Latecomer
+        from peers.roles.latecomer import Latecomer
 
         over.require_kept()
         return partial(Latecomer, over=over)
-
-    def look_for_others(self, seconds: float) -> None:
-        """Nobody has been heard of for a while: knock again at the doors that are known."""
-        doors = [*self.network.initial_peers, *self.acquaintances.addresses()]
-        causes = self.network.meet(doors)
-        self.reporter.clock.look(clock_skew(self.network, causes))
-        if causes and all(cause is not None for cause in causes.values()):
-            again = f"{len(causes)} known addresses are tried again in {show_seconds(seconds)}"
-            self.say(f"Nobody of the swarm answers ({next(iter(causes.values()))}): going on alone; {again}.")
-
-    def found_others(self) -> None:
-        self.say("Others of the swarm are here again.")
-
-    def yield_to(self) -> None:
-        """An older process runs with our key: what both say would undo each other."""
-        self.leave.now("another process runs with this peer's key; stop that one, or use another --dir")
 
     def run(self, wait_for: int) -> bool:
         """Train. True where this peer got as far as it should, False where it was told to leave before."""
@@ -278,6 +262,9 @@ class Peer:
 
     def say(self, words: str) -> None:
         self.events("note", words)
+
+    def skewed(self, seconds: float | None) -> None:
+        self.reporter.clock.look(seconds)
 
     def tell(self, samples: int) -> None:
         """After each micro-batch."""

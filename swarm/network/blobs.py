@@ -20,6 +20,7 @@ from pathlib import Path
 from swarm.errors import NetworkError
 from swarm.network.allowance import Allowance
 from swarm.network.streams import PeerError, RefusedError, Streams
+from swarm.network.together import together
 
 REQUEST = struct.Struct(">32sQI")
 SIZE = struct.Struct(">Q")
@@ -129,13 +130,7 @@ class Blobs:
                 if progress is not None:
                     progress(partial.bytes_held, partial.size, donor)
 
-        takers = [asyncio.ensure_future(take()) for _ in range(WINDOW)]
-        try:
-            await asyncio.gather(*takers)
-        finally:
-            for taker in takers:
-                taker.cancel()
-            await asyncio.gather(*takers, return_exceptions=True)
+        await together(take() for _ in range(WINDOW))
 
     async def _ask(self, donor: str, digest: str, offset: int, length: int) -> bytearray:
         request = REQUEST.pack(bytes.fromhex(digest), offset, length)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from swarm.digest import content_digest
 from swarm.errors import NetworkError
 from swarm.network.failure import Cause, PeerError
+from swarm.network.together import together
 
 DONORS = 4  # asked at once
 TAKERS = 3  # spans asked of one donor at once, so that a long way does not leave the link idle
@@ -143,13 +144,7 @@ class Download:
 
     async def _serve(self, donor: Donor) -> None:
         """PeerError, GivenUpError at its first failure."""
-        takers = [asyncio.ensure_future(self._take(donor)) for _ in range(self.takers)]
-        try:
-            await asyncio.gather(*takers)
-        finally:
-            for taker in takers:
-                taker.cancel()
-            await asyncio.gather(*takers, return_exceptions=True)
+        await together(self._take(donor) for _ in range(self.takers))
 
     async def _take(self, donor: Donor) -> None:
         loop = asyncio.get_running_loop()

@@ -216,7 +216,7 @@ class AveragingSpec(Strict):
     )  # see swarm/averaging/codec
     aggregator: str = Field(
         default="weighted-mean@1", pattern=r"^[a-z][a-z0-9-]{0,31}@[0-9]{1,4}$"
-    )  # see swarm/averaging/aggregator
+    )  # see swarm/averaging/aggregator.py
     span_size: int = Field(default=2**18, ge=2**10, le=2**24)
     quorum: Literal["majority", "two-thirds"] = "majority"
     weight_cap: float = Field(default=0.5, gt=0, le=1)

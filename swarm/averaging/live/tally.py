@@ -18,7 +18,6 @@ TELL_SECONDS = 0.2  # between two tellings of something new
 FRESH_SECONDS = 15.0  # a peer that has told nothing for so long is not counted
 MAX_SAMPLES = 2**31
 MAX_PEERS = 1024
-MAX_TOLD_BYTES = 128
 
 
 @dataclass(frozen=True)
