@@ -1,12 +1,13 @@
 # Everything runs from a virtual environment of its own, .venv, pinned by constraints.txt.
 #   make demo                 a whole swarm on this machine: trains a small multilingual model in minutes
-#   make test                 the tests (under 10 minutes on 2 cores)
+#   make test                 the tests (under 8 minutes on 2 cores)
 #   make install TORCH=cuda   insist on a torch that can use an NVIDIA GPU (default: cpu, any build will do)
 
 PYTHON ?= python3.11
 TORCH ?= cpu
 TORCH_INDEX ?=
 DEMO ?=
+SHARED := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder  # one process a core; tests/conftest.py
 BIN := .venv/bin
 STAMP := .venv/installed-$(TORCH)
 
@@ -27,10 +28,10 @@ demo: install
 	$(BIN)/bloomswarm demo $(DEMO)
 
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(SHARED) -m "not slow"
 
 test-all: install
-	$(BIN)/python -m pytest --timeout 1800
+	$(BIN)/python -m pytest $(SHARED) --timeout 1800
 
 check: install
 	$(BIN)/ruff format --check .

@@ -11,17 +11,17 @@ CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real peers come last and one after another: they keep deadlines, which other tests beside them would eat up.
+    """Real peers, and what measures, come last and one after another: others beside them would eat up their time.
 
-    `make test` gives all others to several processes; one group goes to one of them, when nothing else is left.
+    `make test` deals all other tests out to a process a core; a group goes to one of them, when nothing else is left.
     """
-    items.sort(key=is_real)
-    for item in filter(is_real, items):
-        item.add_marker(pytest.mark.xdist_group("real"))
+    items.sort(key=stands_alone)
+    for item in filter(stands_alone, items):
+        item.add_marker(pytest.mark.xdist_group("alone"))
 
 
-def is_real(item: pytest.Item) -> bool:
-    return item.get_closest_marker("real") is not None
+def stands_alone(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("real", "slow", "alone"))
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ def assert_one_line(result: subprocess.CompletedProcess[str], code: int) -> str:
     return lines[0]
 
 
+@pytest.mark.alone
 def test_help_answers_in_half_a_second() -> None:
     seconds = []
     for _ in range(3):
