@@ -89,6 +89,8 @@ def peer_status(folder: Path) -> dict[str, Any]:
     state = str(health["state"])
     if state != "paused" and str(health.get("detail")).startswith("as a branch"):
         state = "forked"
+    elif str(health.get("detail")).startswith("and none of"):
+        state = "without a state"
     if (wrong := fault(health.get("clock_skew_seconds"))) is not None:
         return status | {"advice": wrong}
     return status | {"advice": advice(state if health["status"] == "ok" else str(health["status"]))}
@@ -104,6 +106,8 @@ ADVICE = {
     "forked": "half of the swarm went at once: it heals when the others are back; is your connection well?",
     "paused": "go on with `bloomswarm resume`",
     "downloading": "it fetches the model's state; wait",
+    "without a state": "it asks again by itself; who has the state is busy, gone, or has given this peer enough for an "
+    "hour: its log says which; if nobody answers, see `bloomswarm doctor LINK`",
 }
 
 

@@ -6,6 +6,8 @@ import getpass
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from peers.commands.report import report
 from peers.telling import redaction
 from peers.telling.events import Events
 from peers.telling.redaction import redact
+from peers.telling.reporter import Reporter
 from swarm.trust.identity import Identity
 from swarm.trust.peer_id import friendly_name
 from tests.peers.commands.test_cli import assert_one_line, run
@@ -51,6 +54,17 @@ def test_status_of_a_running_peer_and_of_one_that_ended(tmp_path: Path) -> None:
     assert "not running" in after
     assert "step 449" in after
     assert "bloomswarm join" in after
+
+
+def test_status_says_what_is_true_while_nobody_gives_the_state(tmp_path: Path) -> None:
+    """Not that it is being fetched."""
+    with PeerExporter() as exporter:
+        folder = peer_folder(tmp_path / "peer", exporter.port)
+        reporter: Any = SimpleNamespace(state=exporter.state, exporter=exporter)
+        Reporter.lacks_state(reporter, 3)
+        line = run("status", "--dir", str(folder)).stdout
+    assert line.startswith("peer: lagging and none of 3 peers gives it the run's state now (ok), step 0")
+    assert "What to do: it asks again by itself" in line
 
 
 def test_status_where_no_peer_ever_ran(tmp_path: Path) -> None:
