@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from peers.state.checkpoint_donor import CheckpointDonor
+from swarm.network.failure import RefusedError
 from tests.peers import state_swarm as tools
 from tests.peers.state_swarm import Keeper
 from tests.swarm.averaging.live.trainees import wait_until
@@ -61,6 +63,30 @@ def test_a_newcomer_takes_the_state_and_is_in_the_next_round(start: Start) -> No
     level = next(turn for turn, (with_all, _) in enumerate(new.level) if with_all)
     first = next(turn for turn, (_, included) in enumerate(new.level) if included)
     assert first <= level + 5, "in the round after it has caught up: these take a fifth of a second each"
+
+
+@pytest.mark.parametrize("start", ["gradient"], indirect=True)
+def test_a_newcomer_whose_donors_are_busy_waits_for_one_and_does_not_begin_anew(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's beginning needs no donor; a swarm that is far ahead cannot be followed from there."""
+    busy, offers = [True], CheckpointDonor._offers
+
+    def answer(donor: CheckpointDonor) -> bytes:
+        if busy[0]:
+            raise RefusedError("too many ask at once; try again later")
+        return offers(donor)
+
+    monkeypatch.setattr(CheckpointDonor, "_offers", answer)
+    old = [start() for _ in range(3)]
+    wait_until(lambda: min(peer.state.step for peer in old) > 40, 60, "rounds before it", old)
+    new = start()
+    wait_until(lambda: "everybody" in new.watched.given_up, 60, "nobody gives it a state", [*old, new])
+    assert "nobody has it" in new.watched.given_up["everybody"]
+    assert (new.state.step, new.caught_up_at) == (0, [])
+    busy[0] = False
+    wait_until(lambda: len(new.caught_up_at) > 0, 60, "it takes one as soon as it is given", [*old, new])
+    assert new.caught_up_at[0] > 30
 
 
 def test_a_drifted_peer_notices_and_fetches_the_spans_that_differ(start: Start) -> None:
