@@ -66,16 +66,26 @@ class Pipe:
 
     async def write(self, *buffers: Buffer) -> None:
         cap = self.caps.upload if sum(map(len, buffers)) >= BULK_BYTES else None
+        if cap is None:
+            await self._send(buffers)
+            return
         for buffer in buffers:
-            if cap is None:
-                if len(buffer):
-                    await self._loop.sock_sendall(self._socket, buffer)
-                continue
             rest = memoryview(buffer)
             for start in range(0, len(rest), SLICE_BYTES):
                 piece = rest[start : start + SLICE_BYTES]
                 await cap.take(len(piece))
                 await self._loop.sock_sendall(self._socket, piece)
+
+    async def _send(self, buffers: tuple[Buffer, ...]) -> None:
+        """In one call as much as the socket takes: a head of a few bytes is no packet of its own for the daemon."""
+        try:
+            sent = self._socket.sendmsg(buffers)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        for buffer in buffers:
+            if sent < len(buffer):
+                await self._loop.sock_sendall(self._socket, memoryview(buffer)[sent:])
+            sent = max(0, sent - len(buffer))
 
     async def finish(self) -> None:
         """Say that nothing more will be written and wait until the other end has closed: it has read everything."""

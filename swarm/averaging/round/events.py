@@ -52,10 +52,14 @@ class Contribute:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """`sender` is whom the connection authenticates. `held` describes the payload, if one came and was usable."""
+    """`sender` is whom the connection authenticates. `held` describes the payload, if one came and was usable.
+
+    data: the message as it came, or what `reading.parse` made of it where the adapter had to look before it took the
+    payload.
+    """
 
     sender: str
-    data: bytes
+    data: bytes | Envelope
     held: Held | None = None
 
 

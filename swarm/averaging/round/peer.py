@@ -106,7 +106,7 @@ class Peer:
         match event:
             case Received(sender, data, held):
                 try:
-                    envelope = self.read(data)
+                    envelope = data if isinstance(data, Envelope) else self.read(data)
                 except MessageError as error:
                     self.context.count(f"malformed_{error.reason}")
                     return

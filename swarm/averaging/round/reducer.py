@@ -140,8 +140,9 @@ class Reducer:
         if task.asked:
             return math.inf
         gathering = task.gathering
-        ends = gathering.closes if self.skipped(span, task) else gathering.start + gathering.limit
-        return (gathering.start + ends) / 2
+        last = gathering.start + gathering.limit
+        sooner = gathering.closes < last and self.skipped(span, task)
+        return (gathering.start + (gathering.closes if sooner else last)) / 2
 
     def skipped(self, span: int, task: Task) -> list[str]:
         """Senders of whom a later part has come since, and not this one."""

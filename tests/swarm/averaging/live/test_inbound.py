@@ -68,7 +68,7 @@ class Gate:
             for message in messages:
                 take: Coroutine[Any, Any, None] = (inbound.control if control else inbound.bulk)("a", message)
                 await take
-            await asyncio.gather(*inbound.tasks)
+            await asyncio.gather(*map(asyncio.wrap_future, inbound.checks), return_exceptions=True)
 
         with ThreadPoolExecutor(1) as executor:
             asyncio.run(all_of_them())

@@ -57,4 +57,4 @@ async def too_late(peer: Trainee) -> None:
     at = Header(driver.terms.run, bytes(32), 1, bytes(32), Ballot(0, "a", 1), "a", 1)
     body = seal(Mean(at, 0, content_digest(frame)), lambda body: b"").wire
     await driver.inbound.bulk("a", bytearray(before_payload(body) + frame))
-    assert not driver.inbound.tasks
+    assert not driver.inbound.checks

@@ -93,6 +93,7 @@ class Victim:
         rng, envelope = self.rng, parsed(data)
         sender, held = rng.choice((*NAMES, *STRANGERS)), None
         if isinstance(envelope, Envelope):
+            assert encode(envelope.message) == envelope.body, "equal messages have equal digests"
             digest = envelope.message.digest if isinstance(envelope.message, Part | Mean) else None
             sender = envelope.message.at.peer if honest or rng.random() < 0.9 else sender
             held = Held(digest, 1.0) if digest is not None and (honest or rng.random() < 0.8) else None
