@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MESSAGE_BYTES = 2**18
+POLL_SECONDS = 0.002  # between two looks at a round, of either: looking takes processor time from the round
 
 
 class Ours:
@@ -64,7 +65,7 @@ class Ours:
 
         time.sleep(delays[self.index] if delays else 0.0)
         while not self.averager.due(self.step, 1):
-            time.sleep(0.0005)
+            time.sleep(POLL_SECONDS)
         outcome = self.averager.average(self.step, Contribution(self.vector, 1.0, 1))
         ended = time.monotonic()
         assert isinstance(outcome, Averaged), outcome
@@ -190,7 +191,7 @@ class Hivemind:
         while not control.done():
             if not running and control.stage == AveragingStage.RUNNING_ALLREDUCE:
                 running = time.monotonic()
-            time.sleep(0.0005)
+            time.sleep(POLL_SECONDS)
         ended = time.monotonic()
         gathered = control.result()
         answer = {"ended": ended, "members": len(gathered or ()), "copy_seconds": began, "running": running or began}
