@@ -30,8 +30,8 @@ class Browser:
     def __init__(self, commands: BinaryIO, answers: BinaryIO) -> None:
         self.commands, self.answers, self.number = commands, answers, 0
         self.session: dict[str, str] = {}
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
+        self.target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.send("Target.attachToTarget", targetId=self.target, flatten=True)
         self.session = {"sessionId": attached["sessionId"]}
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
@@ -44,6 +44,14 @@ class Browser:
             if answer.get("id") == self.number:
                 assert "error" not in answer, answer
                 return answer["result"]
+
+    @contextlib.contextmanager
+    def tab(self) -> Iterator[Browser]:
+        """Another tab of the same browser, in front; closed at the end."""
+        other = Browser(self.commands, self.answers)
+        yield other
+        self.number = other.number  # they share the pipes: an answer must not be taken for an earlier one
+        self.send("Target.closeTarget", targetId=other.target)
 
     def _receive(self) -> bytes:
         """The next message; the test's own timeout ends a browser that says nothing."""

@@ -7,7 +7,6 @@ import urllib.error
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from headless import Browser, chromium
@@ -34,9 +33,15 @@ def url(swarm: Pretend) -> Iterator[str]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as window:
+        yield window
+
+
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    with chromium(tmp_path) as tab:
+def browser(window: Browser) -> Iterator[Browser]:
+    with window.tab() as tab:
         yield tab
 
 

@@ -16,6 +16,7 @@ from swarm.averaging.live.start import Start, Surroundings
 from swarm.records import ProgressRecord
 from tests.swarm.averaging.wire import Wire
 
+pytestmark = pytest.mark.alone  # on a busy machine parts are asked for twice
 VALUES = 2**22
 ROUNDS = 3  # the first two make it known who is there
 FULL, CLIENT = 2.05, 1.02
