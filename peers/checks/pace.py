@@ -53,13 +53,13 @@ class Pace:
             return fail(self.name, f"one micro-batch of this model cannot be computed here: {error}", fix)
         own, seconds, moved = here.samples_per_second, here.step_seconds, here.bytes_per_hour
         if own is None or seconds is None or moved is None:
-            needs = f"{show_bytes(here.memory_bytes)} of memory, {show_bytes(here.free_bytes)} are free"
-            return fail(self.name, f"one micro-batch of this model takes {needs}", fix)
+            return fail(self.name, f"one micro-batch of this model takes, on {here.device}, {here.needs()}", fix)
         share = own / (own + self.others)
-        words = f"{own:.1f} samples/s ({own * self.manifest.model.sequence_length:,.0f} tokens/s)"
+        words = f"on {here.device}: {own:.1f} samples/s ({own * self.manifest.model.sequence_length:,.0f} tokens/s)"
         words += f", {100 * share:.0f} % of the swarm" if self.others else ""
         words += f"; {PEERS} such peers: {show_seconds(seconds)} a step, {show_bytes(round(moved))} an hour each way"
         values = {"samples_per_second": own, "share": share, "step_seconds": seconds, "bytes_per_hour": moved}
+        values |= {"device": here.device}
         if share < SLOW_SHARE:
             fix = "join with a GPU (--device cuda); or average for others: bloomswarm assist LINK"
             return warn(self.name, words, fix, **values)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from swarm.run.sizing import cpu_memory, show_bytes, show_seconds, sizing
+from swarm.run.sizing import cpu_memory, host_memory, show_bytes, show_seconds, sizing
 
 if TYPE_CHECKING:
     from swarm.network.sounding import Way
@@ -149,9 +149,12 @@ def prospects(
     )
 
 
-def memory_needed(manifest: Manifest) -> int:
-    """Bytes for one sample at a time on a CPU, with what Python, torch and the daemon take."""
-    return cpu_memory(manifest, 1)
+def memory_needed(manifest: Manifest, device: str | None) -> int:
+    """Bytes of the host for one sample at a time, with what Python, torch and the daemon take.
+
+    device: the kind of what computes; None: nothing is trained.
+    """
+    return cpu_memory(manifest, 1) if device == "cpu" else host_memory(manifest)
 
 
 def disk_needed(manifest: Manifest) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def command(link: str, yes: bool, directory: Path, listen: tuple[str, ...], **fl
     from peers.roles.archivist import Archive
     from peers.roles.stay import run_peer
 
-    raise SystemExit(run_peer(parsed, settings, agree=accept if yes else ask, kind=Archive))
+    agree = accept if yes else partial(ask, settings=settings, trains=False)
+    raise SystemExit(run_peer(parsed, settings, agree=agree, kind=Archive))
 
 
 def usual_place(folder: Path) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,4 +25,5 @@ def command(link: str, yes: bool, **flags: Any) -> None:
     from peers.roles.assistant import Assistant
     from peers.roles.stay import run_peer
 
-    raise SystemExit(run_peer(parsed, settings, agree=accept if yes else ask, kind=Assistant))
+    agree = accept if yes else partial(ask, settings=settings, trains=False)
+    raise SystemExit(run_peer(parsed, settings, agree=agree, kind=Assistant))

@@ -157,6 +157,7 @@ def inside(
     from peers.checks.prospects import disk_needed, memory_needed, prospects
     from peers.checks.run import Clock, Course, Line, Reachable
     from peers.finding.visit import heard, others, ways_to
+    from peers.training.device import device_kind
 
     records = heard(network)
     course = Course(link, records, manifest.training.steps).look()
@@ -169,7 +170,8 @@ def inside(
     yield Reachable(network, asked).look()
     plan = prospects(manifest, records, ways, apply_seconds=apply_seconds(manifest))
     yield Line(ways, plan).look()
-    memory = Memory(memory_needed(manifest), what="a peer of this run").look()
+    needed = memory_needed(manifest, device_kind(settings.device))
+    memory = Memory(needed, what="a peer of this run").look()
     yield memory
     yield Disk(folder or home(), disk_needed(manifest), what="a peer of this run").look()
     if memory.verdict != "fail":

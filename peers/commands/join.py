@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from swarm.network.host import Network
     from swarm.run.link import Link
     from swarm.run.manifest import SignedManifest
+    from swarm.settings import Settings
 
 
 @click.command(
@@ -53,7 +54,7 @@ def command(link: str, yes: bool, wait_for: int, **flags: Any) -> None:
         choose_device(settings.device, click.echo)  # what cannot be had is said before anything is joined
     from peers.roles.stay import run_peer
 
-    agree = accept if yes else partial(ask, private=settings.private)
+    agree = accept if yes else partial(ask, settings=settings)
     raise SystemExit(run_peer(parsed, settings, agree=agree, wait_for=wait_for))
 
 
@@ -61,11 +62,11 @@ def accept(signed: SignedManifest, network: Network, link: Link) -> None:
     """--yes: nobody is asked."""
 
 
-def ask(signed: SignedManifest, network: Network, link: Link, private: bool = False) -> None:
+def ask(signed: SignedManifest, network: Network, link: Link, *, settings: Settings, trains: bool = True) -> None:
     """Show what the run is and takes, and ask; ConfigError when the answer is no or nobody can answer."""
-    click.echo(describe(signed))
-    click.echo("\n".join(expected(signed, network, link)))
-    if private:
+    click.echo(describe(signed, trains))
+    click.echo("\n".join(expected(signed, network, link, settings, trains)))
+    if settings.private:
         from peers.training.private import told
 
         click.echo("\n".join(told(signed.manifest)))
@@ -75,7 +76,7 @@ def ask(signed: SignedManifest, network: Network, link: Link, private: bool = Fa
         raise ConfigError("not joined, as you wished")
 
 
-def expected(signed: SignedManifest, network: Network, link: Link) -> list[str]:
+def expected(signed: SignedManifest, network: Network, link: Link, settings: Settings, trains: bool) -> list[str]:
     """What taking part costs on this line, as measured with up to three peers, and what this machine lacks for it."""
     from peers.checks.machine import Disk, Memory
     from peers.checks.pace import apply_seconds
@@ -85,6 +86,7 @@ def expected(signed: SignedManifest, network: Network, link: Link) -> list[str]:
     from peers.finding.visit import others, ways_to
     from peers.folders import home
     from peers.telling.progress import read_progress
+    from peers.training.device import device_kind
     from swarm.run.sizing import show_bytes
     from swarm.state.state_file import file_size
 
@@ -96,19 +98,25 @@ def expected(signed: SignedManifest, network: Network, link: Link) -> list[str]:
         ways = ways_to(network, others(network, link, records), say)
     manifest = signed.manifest
     plan = prospects(manifest, records, ways, apply_seconds=apply_seconds(manifest))
-    findings = [Memory(memory_needed(manifest)).look(), Disk(home(), disk_needed(manifest)).look()]
+    needed = memory_needed(manifest, device_kind(settings.device) if trains else None)
+    findings = [Memory(needed).look(), Disk(settings.directory or home(), disk_needed(manifest)).look()]
     lacking = [f"Beware     {found.name}: {found.words}; {found.fix}" for found in findings if found.verdict != "ok"]
     return [*plan.lines(), *lacking]
 
 
-def describe(signed: SignedManifest) -> str:
-    """The run in a few lines: what it is, who owns it, what it takes."""
+def describe(signed: SignedManifest, trains: bool) -> str:
+    """The run in a few lines: what it is, who owns it, what it takes of a peer that trains, or of one that does not."""
     from peers.checks.prospects import disk_needed, memory_needed
-    from swarm.run.sizing import show_bytes, sizing
+    from swarm.run.sizing import device_memory, show_bytes, sizing
     from swarm.trust.identity import friendly_name
 
     manifest = signed.manifest
     stock = manifest.data.stock
+    beside, own = show_bytes(memory_needed(manifest, None)), show_bytes(device_memory(manifest, 1))
+    memory = f"about {beside}: nothing is trained"
+    if trains:
+        processor = show_bytes(memory_needed(manifest, "cpu"))
+        memory = f"about {processor} with one sample at a time; with a GPU {beside}, and {own} of its own"
     size = sizing(manifest)
     told = f": {manifest.description}" if manifest.description else ""
     licences = ", ".join(sorted({source.licence for source in manifest.data.sources}))
@@ -120,7 +128,7 @@ def describe(signed: SignedManifest) -> str:
             f"Languages  {' '.join(sorted(stock))}",
             f"Text       {show_bytes(sum(held.text_bytes for held in stock.values()))}, licence {licences}",
             f"Training   {manifest.training.steps:,} steps of {manifest.training.global_batch} samples",
-            f"Memory     about {show_bytes(memory_needed(manifest))} with one sample at a time",
+            f"Memory     {memory}",
             f"Disk       about {show_bytes(disk_needed(manifest))}: checkpoints, and the text as tokens",
         ]
     )

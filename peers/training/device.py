@@ -22,6 +22,14 @@ def choose_device(wanted: str, say: Callable[[str], None]) -> torch.device:
     return device
 
 
+def device_kind(wanted: str) -> str:
+    """cpu, cuda or mps: what `choose_device` gives; cpu where it gives none."""
+    try:
+        return choose_device(wanted, lambda words: None).type
+    except ResourceError:
+        return "cpu"
+
+
 def further_devices(wanted: str, count: int | None = None) -> tuple[str, ...]:
     """What computes beside the device that `choose_device` gives: all other GPUs, unless one was named."""
     if wanted not in ("auto", "cuda"):

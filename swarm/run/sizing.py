@@ -146,6 +146,23 @@ def cpu_memory(config: RunConfig, samples: int, *, checkpointing: bool = False) 
     return BESIDE_BYTES + max(computing, exchanging)
 
 
+def host_memory(config: RunConfig) -> int:
+    """Bytes that a peer holds at most outside of its GPU, where that computes; its driver's libraries are not in it."""
+    mode = config.training.mode
+    _, _, shared, moments = PRECISIONS["float32"]
+    held = shared + (moments if mode == "gradient" else 0)  # in mode "local" moments are the inner optimizer's
+    return BESIDE_BYTES + parameters(config.model) * (held + EXCHANGE_BYTES[mode])
+
+
+def device_memory(config: RunConfig, samples: int, *, checkpointing: bool = False) -> int:
+    """Bytes of a GPU's own memory, computing `samples` at once: weights, their 16-bit copies, sums, moments of mode
+    "local", activations. A closed form, not measured: torch's context and workspaces are not in it.
+    """
+    weights, sums, _, moments = PRECISIONS["float32"]
+    each = weights + weights // 2 + sums + (moments if config.training.mode == "local" else 0)
+    return parameters(config.model) * each + samples * activation_bytes(config.model, checkpointing=checkpointing)
+
+
 def activation_bytes(model: ModelSpec, width: int = 4, *, checkpointing: bool = False) -> int:
     """One sample: s*h*34 + 5*a*s^2 a layer at 2 bytes a value (Korthikanti et al. 2022, table 2), and the logits.
 

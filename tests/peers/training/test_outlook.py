@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from peers.checks.pace import round_seconds
-from peers.training.outlook import PEERS, exchanged, outlook
+from peers.training.outlook import PEERS, Outlook, exchanged, outlook
 from swarm.averaging.averager import Contribution
 from swarm.averaging.simulated import SimulatedSwarm
 from swarm.run.manifest import RunConfig, load_config
-from swarm.run.sizing import cpu_memory, parameters
+from swarm.run.sizing import cpu_memory, device_memory, host_memory, parameters
 from swarm.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,6 +54,50 @@ def test_steps_and_traffic_follow_from_the_measured_speed() -> None:
     assert found.step_seconds == pytest.approx(config.training.global_batch / (10.0 * PEERS) + found.round_seconds)
     assert found.bytes_per_hour == pytest.approx(exchanged(config) * 3600 / found.step_seconds)
     assert "here" in found.lines()[0]
+
+
+def on_a_gpu(host: float, own: float, name: str = "small") -> Outlook:
+    """With so many GB of memory free. The device itself is not here: it is named, and the speed is told."""
+
+    def free(device: torch.device | None) -> int:
+        return int(1e9 * (host if device is None else own))
+
+    config, gpu = load_config(ROOT / "configs" / f"{name}.toml"), torch.device("cuda:0")
+    return outlook(config, Settings(), lambda config, settings: 50.0, device=gpu, free=free)
+
+
+def test_on_a_gpu_its_own_memory_counts_and_the_figures_are_said_to_be_its() -> None:
+    config, found = load_config(ROOT / "configs" / "small.toml"), on_a_gpu(host=24, own=80)
+    assert found.device == "cuda:0"
+    assert found.samples > outlook(config, Settings(), lambda config, settings: 1.0).samples
+    assert found.device_memory_bytes == device_memory(config, found.samples)
+    assert found.memory_bytes == host_memory(config) < cpu_memory(config, found.samples)
+    assert found.lines()[0].startswith("here         on cuda:0, ")
+    assert "of its own memory (80 GB are free)" in found.lines()[0]
+    assert "tokens/s as measured on cuda:0" in found.lines()[1]
+
+
+def test_a_small_gpu_computes_fewer_samples_and_one_that_is_too_small_is_not_measured() -> None:
+    config = load_config(ROOT / "configs" / "small.toml")
+    least = device_memory(config, 1) / 1e9
+    assert 1 <= on_a_gpu(host=24, own=3 * least).samples < on_a_gpu(host=24, own=80).samples
+    short = on_a_gpu(host=24, own=0.9 * least)
+    assert short.step_seconds is None
+    assert short.lines()[1].endswith("too large for cuda:0 here: its speed was not measured")
+    assert on_a_gpu(host=0.1, own=80).step_seconds is None  # the shared state lives beside it
+
+
+def test_a_processor_says_that_the_figures_are_its() -> None:
+    found = outlook(load_config(ROOT / "configs" / "tiny.toml"), Settings(device="cpu"), lambda *_: 10.0)
+    assert found.lines()[0].startswith("here         on cpu, ")
+    assert found.device_memory_bytes is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_real_gpu_is_measured() -> None:
+    found = outlook(load_config(ROOT / "configs" / "tiny.toml"), Settings())
+    assert found.device == "cuda:0"
+    assert (found.samples_per_second or 0.0) > 0.0
 
 
 @pytest.mark.slow
