@@ -20,7 +20,8 @@ from swarm.errors import ConfigError
 
 WATCH_SECONDS = 2.0
 LAST_STEPS = 3
-LOOKS, LOOK_SECONDS = 5, 1.0  # at a run: the directory may need a moment
+LOOK_SECONDS = 1.0  # between two looks at a run
+PATIENCE_SECONDS = 5.0  # with its directory, which may need a moment: then what is known is told
 
 
 @click.command(
@@ -139,17 +140,23 @@ def ask(port: int, path: str) -> Any:
 
 
 def look_at_run(text: str, watch: bool, shown: Callable[[dict[str, Any]], None]) -> None:
-    """Once, as soon as somebody is seen, or again and again."""
+    """Once, as soon as somebody is seen or the patience ends, or again and again."""
     from monitoring.view.document import languages_document, peers_document, swarm_document
-    from peers.telling.glance import glances
+    from peers.commands.terminal import passing
+    from peers.telling.glance import Patience, glances
 
-    for look, seen in enumerate(glances(text, LOOK_SECONDS), 1):
-        if not (watch or seen.view.live() or look == LOOKS):
-            continue
-        value = seen.read(swarm_document)
-        if watch:
-            value["who"] = seen.read(lambda *now: peers_document(*now, None))["peers"]
-            value["languages"] = seen.read(lambda view, now, found: languages_document(view, now))["languages"]
-        shown(value)
-        if not watch:
-            return
+    with passing() as say:
+        patience = None if watch else Patience(PATIENCE_SECONDS)
+        for seen in glances(text, LOOK_SECONDS, str if watch else say, patience):
+            if patience is not None and not seen.view.live() and patience.left > 0:
+                continue
+            value = seen.read(swarm_document)
+            if patience is None:
+                value["who"] = seen.read(lambda *now: peers_document(*now, None))["peers"]
+                value["languages"] = seen.read(lambda view, now, found: languages_document(view, now))["languages"]
+            else:
+                value["unanswered"] = patience.silent
+            say("")
+            shown(value)
+            if not watch:
+                return

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HANDLER = "manifest"
 RETRY_SECONDS = (1.0, 3.0)  # a stream that broke: a busy peer, or a connection that was just replaced
+ANSWER_SECONDS = 10.0  # of one door
 Agree = Callable[["SignedManifest", "Network", "Link"], None]  # raises where the user does not want to join
 
 
@@ -61,18 +62,23 @@ def offer(network: Network, signed: SignedManifest, tokenizer: bytes, weights: P
         network.serve(str(signed.manifest.model.initial_digest), weights)
 
 
-def ask_for_manifest(network: Network, link: Link) -> SignedManifest:
-    """From any peer of the link: whoever gives it, it must hash to the link's digest and bear its owner's signature."""
+def ask_for_manifest(network: Network, link: Link, seconds: float = 60.0) -> SignedManifest:
+    """From any peer of the link: whoever gives it, it must hash to the link's digest and bear its owner's signature.
+
+    Those with an open connection are asked first. NetworkError after about so many seconds, with each one's cause.
+    """
     from swarm.network.streams import PeerError
     from swarm.run.manifest import MAX_MANIFEST_BYTES, SignedManifest
 
     causes: list[str] = []
+    deadline, there = time.monotonic() + seconds, set(network.connected())
+    doors = dict.fromkeys(address.rsplit("/", 1)[-1] for address in link.peers)
     for wait in (*RETRY_SECONDS, None):
         causes, again = [], False
-        for address in link.peers:
-            peer_id = address.rsplit("/", 1)[-1]
+        for peer_id in sorted(doors, key=lambda peer: peer not in there):
+            left = min(ANSWER_SECONDS, max(1.0, deadline - time.monotonic()))
             try:
-                data = network.call(peer_id, HANDLER, b"", limit_bytes=2 * MAX_MANIFEST_BYTES)
+                data = network.call(peer_id, HANDLER, b"", timeout_seconds=left, limit_bytes=2 * MAX_MANIFEST_BYTES)
                 signed = SignedManifest.from_json(bytes(data), f"the manifest from {peer_id[-6:]}").expect(link.digest)
                 guarded(network, signed)
                 return signed
@@ -81,7 +87,7 @@ def ask_for_manifest(network: Network, link: Link) -> SignedManifest:
             except SwarmError as error:
                 causes.append(str(error))
                 again = again or (isinstance(error, PeerError) and error.cause in ("closed", "timeout"))
-        if wait is None or not again:
+        if wait is None or not again or time.monotonic() + wait > deadline:
             break
         time.sleep(wait)
     raise NetworkError(f"no peer of the link gave the run's manifest: {'; '.join(causes)}")

@@ -126,12 +126,15 @@ class Progress:
             self.network.guard.turn(self.heard)
 
 
-def read_progress(network: Network) -> dict[str, ProgressRecord]:
-    """The latest valid record of every live peer, by peer id; malformed ones are counted and left out."""
+def read_progress(network: Network, seconds: float | None = None) -> dict[str, ProgressRecord]:
+    """The latest valid record of every live peer, by peer id; malformed ones are counted and left out.
+
+    NetworkError where the directory does not answer in so many seconds; None: the network's own patience.
+    """
     from swarm.records import ProgressRecord, RecordError
 
     found = {}
-    for record in network.read(KIND):
+    for record in network.read(KIND, seconds):
         try:
             found[record.peer_id] = ProgressRecord.from_bytes(record.payload)
         except RecordError as error:

@@ -76,7 +76,7 @@ def run_view(run: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         (run["verdict"]["status"], f"{run['run']['name']}   {run['verdict']['words']}"),
         ("", f"step {run['step']:,} of {run['steps']:,}  {bar(done)} {done:.0%}{left}"),
-        ("", f"{run['samples_per_second']:.1f} samples/s{falls}{last}"),
+        ("", f"{rate(run['samples_per_second'])}{falls}{last}"),
         ("", f"here: {here or 'nobody'}"),
     ]
     rows += [("", text) for text in language_rows(run.get("languages", []))]
@@ -105,6 +105,11 @@ def peer_rows(who: list[dict[str, Any]]) -> list[str]:
             f"  {row['name']:18} {what:11} step {row['step']:>6,} {gives}  {' '.join(row['problems'])}".rstrip()
         )
     return rows + ([f"  and {len(who) - PEERS} more"] if len(who) > PEERS else [])
+
+
+def rate(samples_per_second: float | None) -> str:
+    """None: the picture is too old to tell."""
+    return "speed not known" if samples_per_second is None else f"{samples_per_second:.1f} samples/s"
 
 
 def bar(part: float) -> str:
@@ -145,10 +150,11 @@ def peer_line(peer: dict[str, Any]) -> str:
 def run_lines(value: dict[str, Any]) -> list[str]:
     loss = value["loss"]["p50"]
     line = f"{value['run']['name']}: {value['verdict']['words']} Step {value['step']:,} of {value['steps']:,}"
-    line += f", {value['samples_per_second']:.1f} samples/s" + (f", loss {loss:.3f}" if loss is not None else "")
+    line += f", {rate(value['samples_per_second'])}" + (f", loss {loss:.3f}" if loss is not None else "")
     if value["seconds_to_end"]:
         line += f", about {duration(value['seconds_to_end'])} to go"
-    return [line] + [f"  {problem['words']} What to do: {problem['remedy']}" for problem in value["problems"]]
+    silent = [f"  Did not answer: {who}; so this may not be all. Ask again." for who in value.get("unanswered", [])]
+    return [line, *silent] + [f"  {problem['words']} What to do: {problem['remedy']}" for problem in value["problems"]]
 
 
 def concerned_lines(value: dict[str, Any]) -> list[str]:

@@ -71,6 +71,7 @@ class Engine:
         self._known: tuple[str, ...] = ()  # addresses that `meet` reached
         self._resources = contextlib.AsyncExitStack()
         self._repair: asyncio.Task[None] | None = None
+        self._late: asyncio.Task[dict[str, str | None]] | None = None
         self._stopping = False
 
     async def start(self) -> None:
@@ -110,6 +111,8 @@ class Engine:
         self.directory = Directory(self.node, self.identity, self.run_digest, place.kinds)
         await self.streams.attach(self.daemon.control, str(self.daemon.folder / "streams.sock"))
         self._resources.push_async_callback(self.streams.close)
+        if late := [door for door in place.initial_peers if door not in reached] if reached else []:
+            self._late = asyncio.ensure_future(self.meet(late))  # slow, or another half of the swarm: not waited for
 
     async def _leave_dht(self) -> None:
         """hivemind waits for the daemon's answers without an end, also where the daemon is dead."""

@@ -170,9 +170,9 @@ class Network:
         """Replace our signed record of `kind`; False where nobody stored it. It never expires before its forerunner."""
         return self.run(self._engine.directory.publish(kind, payload, ttl_seconds), DHT_SECONDS)
 
-    def read(self, kind: str) -> list[Record]:
+    def read(self, kind: str, seconds: float | None = None) -> list[Record]:
         """Everybody's live records of `kind`, ours too, by peer id."""
-        return self.run(self._engine.directory.read(kind), DHT_SECONDS)
+        return self.run(self._engine.directory.read(kind), DHT_SECONDS if seconds is None else seconds)
 
     # --- messages ---------------------------------------------------------------------------------------------------
 

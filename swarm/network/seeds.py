@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from swarm.address import AddressError, check_dialable
 from swarm.errors import LinkError, NetworkError, ResourceError
 from swarm.network.causes import dial_cause
-from swarm.network.pipe import DaemonError, dial
+from swarm.network.pipe import DaemonError
+from swarm.network.pipe import dial as dial_peer
 
 DIAL_SECONDS = 10.0
+GRACE_SECONDS = 2.0  # for each further seed, once one has answered
 
 
 def check_seeds(addresses: Sequence[str]) -> None:
@@ -24,32 +26,51 @@ def check_seeds(addresses: Sequence[str]) -> None:
 
 
 async def dial_seeds(control: str, addresses: Sequence[str], own_id: str) -> list[str]:
-    """Dial all seeds at once; those that answered. NetworkError with each one's cause where none did."""
-    causes = await dial_all(control, [address for address in addresses if peer_id_in(address) != own_id])
-    reached = [address for address, cause in causes.items() if cause is None]
+    """Dial all seeds at once; those that answered, without waiting long for others once one has.
+
+    NetworkError with each one's cause where none did.
+    """
+    others = _by_peer([address for address in addresses if peer_id_in(address) != own_id])
+    dials = {asyncio.ensure_future(_dial(control, peer_id, mine)) for peer_id, mine in others.items()}
+    causes: dict[str, str | None] = {}
+    try:
+        while dials:
+            patience = GRACE_SECONDS if None in causes.values() else None
+            done, dials = await asyncio.wait(dials, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            for dial in done:
+                causes |= dial.result()
+            if not done:
+                break
+    finally:
+        for dial in dials:
+            dial.cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
+    reached = [address for address in addresses if causes.get(address, "") is None]
     if causes and not reached:
-        told = "; ".join(f"{address}: {cause}" for address, cause in causes.items())
+        told = "; ".join(f"{address}: {causes[address]}" for address in addresses if address in causes)
         raise NetworkError(f"no seed of the run answers ({told}); check your connection or ask for a newer link")
     return reached
 
 
 async def dial_all(control: str, addresses: Sequence[str]) -> dict[str, str | None]:
-    """Each address with the cause of its failure, or None where its peer was reached.
+    """Each address with the cause of its failure, or None where its peer was reached."""
+    causes = await asyncio.gather(*(_dial(control, peer_id, mine) for peer_id, mine in _by_peer(addresses).items()))
+    return {address: cause for found in causes for address, cause in found.items()}
 
-    One dial a peer, with all its addresses: the daemon answers simultaneous dials to one peer with each other's errors.
-    """
+
+def _by_peer(addresses: Sequence[str]) -> dict[str, list[str]]:
+    """For one dial a peer: the daemon answers simultaneous dials to one with each other's errors."""
     by_peer: dict[str, list[str]] = {}
     for address in dict.fromkeys(addresses):
         by_peer.setdefault(peer_id_in(address), []).append(address)
-    causes = await asyncio.gather(*(_dial(control, peer_id, mine) for peer_id, mine in by_peer.items()))
-    return {address: cause for found in causes for address, cause in found.items()}
+    return by_peer
 
 
 async def _dial(control: str, peer_id: str, addresses: list[str]) -> dict[str, str | None]:
     hosts = {address: address.rpartition("/p2p/")[0] for address in addresses}
     try:
         async with asyncio.timeout(DIAL_SECONDS):
-            await dial(control, peer_id, list(hosts.values()))
+            await dial_peer(control, peer_id, list(hosts.values()))
     except TimeoutError:
         return dict.fromkeys(addresses, f"no answer within {DIAL_SECONDS:.0f} s")
     except (DaemonError, OSError) as error:
