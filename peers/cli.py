@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import os
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -71,24 +73,26 @@ def bloomswarm() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; every expected failure is one line on standard error and a documented exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    fail = partial(say_failure, as_json="--json" in given)
     try:
         bloomswarm.main(args=arguments, standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.UsageError as error:
         name = error.ctx.command_path if error.ctx else "bloomswarm"
-        fail(f"{error.format_message()} (see `{name} --help`)", 2)
+        fail("UsageError", f"{error.format_message()} (see `{name} --help`)", 2)
     except click.ClickException as error:
-        fail(error.format_message(), error.exit_code)
+        fail("UsageError", error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        fail("interrupted", INTERRUPTED)
+        fail("Interrupted", "interrupted", INTERRUPTED)
     except SwarmError as error:
-        fail(str(error), error.exit_code)
+        fail(type(error).__name__, error, error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing more to say
         sys.exit(0)
     except OSError as error:
-        fail(describe_os_error(error), ResourceError.exit_code)
+        fail(ResourceError.__name__, describe_os_error(error), ResourceError.exit_code)
 
 
 def describe_os_error(error: OSError) -> str:
@@ -98,8 +102,11 @@ def describe_os_error(error: OSError) -> str:
     return f"{(error.strerror or str(error)).lower()}{where}: check that the path exists and that you may use it"
 
 
-def fail(message: Any, code: int) -> None:
-    print("bloomswarm: " + " ".join(str(message).split()), file=sys.stderr)
+def say_failure(kind: str, message: Any, code: int, *, as_json: bool) -> None:
+    """One line, for a person or for a program. kind: a name of docs/exit-codes.md."""
+    words = " ".join(str(message).split())
+    told = json.dumps({"error": kind, "code": code, "words": words}, sort_keys=True)
+    print(told if as_json else f"bloomswarm: {words}", file=sys.stderr)
     sys.exit(code)
 
 

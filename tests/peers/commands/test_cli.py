@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -66,6 +67,16 @@ def test_no_command_imports_torch_before_it_works() -> None:
 def test_unknown_command_and_flag_are_usage_errors() -> None:
     assert "frobnicate" in assert_one_line(run("frobnicate"), 2)
     assert "--bogus" in assert_one_line(run("demo", "--bogus"), 2)
+
+
+def test_with_json_an_error_is_an_object_too() -> None:
+    told = {("status", "bloomswarm:", "--json"): (5, "LinkError"), ("status", "--json", "--bogus"): (2, "UsageError")}
+    for arguments, (code, kind) in told.items():
+        result = run(*arguments)
+        assert (result.returncode, result.stdout) == (code, "")
+        error = json.loads(result.stderr)
+        assert (error["code"], error["error"]) == (code, kind)
+        assert error["words"]
 
 
 def test_missing_configuration(tmp_path: Path) -> None:
