@@ -92,11 +92,13 @@ class Donation:
         upload_mbit: float | None = None,
     ) -> None:
         from peers.state.checkpoint_donor import CheckpointDonor
+        from swarm.heap import keep_freed_memory
         from swarm.network.caps import Caps
         from swarm.network.host import Network
         from swarm.state.shared import SharedState
         from swarm.trust.identity import Identity
 
+        keep_freed_memory()  # as a peer does
         self.index, self.folder = index, Path(folder)
         manifest = run_of(layers).manifest
         self.network = Network(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from swarm.errors import CheckpointError
 from swarm.network.allowance import Allowance
+from swarm.network.file_part import FilePart
 from swarm.network.streams import RefusedError
 from swarm.state.checkpoint import record_of, saved, span_digests_of, state_file_of
 from swarm.state.shared import root_of
@@ -49,11 +50,11 @@ class Held:
         self.used = 0.0
         self.table = b""
 
-    def read(self, span: int, offset: int, length: int) -> bytes | bytearray:
+    def part(self, span: int, offset: int, length: int) -> bytes | FilePart:
         """IndexError, OSError; ValueError where it was closed."""
         with self.lock:  # against being closed meanwhile
             if span != TABLE:
-                return self.file.read(span, offset, length)
+                return FilePart.of(self.file.file.fileno(), self.file.places(span, offset, length))
             if not self.table:
                 self.table = TABLE_HEAD.pack(self.file.step, self.file.samples) + b"".join(self._digests())
             return self.table[offset : offset + length]
@@ -111,17 +112,18 @@ class CheckpointDonor:
             if record.log_head is not None:
                 yield record.log_head, record.state, path
 
-    async def _give(self, peer_id: str, request: bytearray) -> bytes | bytearray:
+    async def _give(self, peer_id: str, request: bytearray) -> bytes | FilePart:
         if len(request) != REQUEST.size:
             raise RefusedError("a malformed request")
         return await asyncio.get_running_loop().run_in_executor(None, self._read, request)
 
-    def _read(self, request: bytearray) -> bytes | bytearray:
+    def _read(self, request: bytearray) -> bytes | FilePart:
         root, span, offset, length = REQUEST.unpack(request)
         held = self._find(root)
         try:
             if held is not None:
-                return held.read(span, offset, min(length, PIECE_BYTES))
+                part = held.part(span, offset, min(length, PIECE_BYTES))
+                return part.warm() if isinstance(part, FilePart) else part
         except (IndexError, OSError, ValueError):
             raise RefusedError("no such span") from None
         raise RefusedError("no longer here")

@@ -18,6 +18,7 @@ from hivemind.proto import p2pd_pb2
 from hivemind.utils.multiaddr import Multiaddr
 
 from swarm.network.caps import BULK_BYTES, SLICE_BYTES, UNCAPPED, Caps
+from swarm.network.file_part import FilePart
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 MAX_CONTROL_BYTES = 65_536
@@ -64,28 +65,36 @@ class Pipe:
                 await cap.take(count)
         return data
 
-    async def write(self, *buffers: Buffer) -> None:
+    async def write(self, *buffers: Buffer | FilePart) -> None:
         cap = self.caps.upload if sum(map(len, buffers)) >= BULK_BYTES else None
         if cap is None:
             await self._send(buffers)
             return
         for buffer in buffers:
-            rest = memoryview(buffer)
+            rest = buffer if isinstance(buffer, FilePart) else memoryview(buffer)
             for start in range(0, len(rest), SLICE_BYTES):
                 piece = rest[start : start + SLICE_BYTES]
                 await cap.take(len(piece))
-                await self._loop.sock_sendall(self._socket, piece)
+                await self._all(piece)
 
-    async def _send(self, buffers: tuple[Buffer, ...]) -> None:
+    async def _send(self, buffers: tuple[Buffer | FilePart, ...]) -> None:
         """In one call as much as the socket takes: a head of a few bytes is no packet of its own for the daemon."""
         try:
-            sent = self._socket.sendmsg(buffers)
+            sent = self._socket.sendmsg([buffer for buffer in buffers if not isinstance(buffer, FilePart)])
         except (BlockingIOError, InterruptedError):
             sent = 0
         for buffer in buffers:
-            if sent < len(buffer):
-                await self._loop.sock_sendall(self._socket, memoryview(buffer)[sent:])
+            if isinstance(buffer, FilePart):  # the last one
+                await buffer.send(self._socket)
+            elif sent < len(buffer):
+                await self._all(memoryview(buffer)[sent:])
             sent = max(0, sent - len(buffer))
+
+    async def _all(self, buffer: Buffer | FilePart) -> None:
+        if isinstance(buffer, FilePart):
+            await buffer.send(self._socket)
+        else:
+            await self._loop.sock_sendall(self._socket, buffer)
 
     async def finish(self) -> None:
         """Say that nothing more will be written and wait until the other end has closed: it has read everything."""

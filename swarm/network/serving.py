@@ -18,6 +18,7 @@ from typing import Protocol
 from swarm.network.allowance import Allowance
 from swarm.network.conversations import ANSWER, LENGTH, MAX_REFUSAL, OK
 from swarm.network.failure import RefusedError
+from swarm.network.file_part import FilePart
 from swarm.network.pipe import Buffer, Pipe
 from swarm.network.room import Room
 from swarm.network.traffic import Traffic
@@ -33,7 +34,8 @@ IDLE_SECONDS = 600.0  # a one-way channel on which nothing comes
 SLICE_BYTES = 1 << 18  # of an answer: each must be read in time, so that who reads nothing is soon given up
 EACH_BYTES, TOTAL_BYTES, WINDOW_SECONDS, LEAST_BYTES = 4 << 20, 64 << 20, 60.0, 1024  # given away by one handler
 
-Handler = Callable[[str, bytearray], Awaitable[Buffer]]  # (peer id, request) -> response
+Answer = Buffer | FilePart
+Handler = Callable[[str, bytearray], Awaitable[Answer]]  # (peer id, request) -> response
 Receiver = Callable[[str, bytearray], Awaitable[None]]  # (peer id, message); the next is read when it returns
 logger = logging.getLogger(__name__)
 
@@ -166,7 +168,7 @@ class Serving:
 
     async def _handled(
         self, peer_id: str, service: Service, handler: Handler, request: bytearray
-    ) -> tuple[int, Buffer]:
+    ) -> tuple[int, Answer]:
         """Status and answer. What may not be given is not made either."""
         try:
             if (why := await self._refusal(peer_id, service)) is not None:
@@ -175,6 +177,7 @@ class Serving:
                 raise RefusedError(self._flooded())
             answer = await handler(peer_id, request)
             if not service.allowance.take_more(peer_id, len(answer)):
+                _close(answer)
                 raise RefusedError(self._flooded())
             return OK, answer
         except RefusedError as refusal:
@@ -194,11 +197,18 @@ class Serving:
             self.told.add(service.purpose)
             logger.exception("the handler of %s failed", service.purpose)
 
-    async def _give(self, pipe: Pipe, service: Service, status: int, answer: Buffer) -> None:
-        if not self.outbound.fits(pipe.peer_id, len(answer)):
-            self.rejected["busy"] += 1
-            status, answer = REFUSED, b"too many ask at once; try again later"
-        rest = memoryview(answer)
+    async def _give(self, pipe: Pipe, service: Service, status: int, answer: Answer) -> None:
+        try:
+            if self.outbound.fits(pipe.peer_id, len(answer)):
+                await self._send(pipe, service, status, answer)
+            else:
+                self.rejected["busy"] += 1
+                await self._send(pipe, service, REFUSED, b"too many ask at once; try again later")
+        finally:
+            _close(answer)
+
+    async def _send(self, pipe: Pipe, service: Service, status: int, answer: Answer) -> None:
+        rest = answer if isinstance(answer, FilePart) else memoryview(answer)
         size = SLICE_BYTES if pipe.caps.upload is None else max(1, len(rest))  # a cap of ours is not the reader's fault
         with self.outbound.holding(pipe.peer_id, len(answer)):
             head: tuple[Buffer, ...] = (ANSWER.pack(status, len(answer)),)
@@ -208,3 +218,8 @@ class Serving:
                     await pipe.write(*head, piece)
                 head = ()
             self.traffic.add("sent", service.purpose, ANSWER.size + len(answer))
+
+
+def _close(answer: Answer) -> None:
+    if isinstance(answer, FilePart):
+        answer.close()

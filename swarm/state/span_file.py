@@ -80,17 +80,26 @@ class SpanFile:
         """Of all vectors together."""
         return VALUE_BYTES * self.vectors * self._values(span)
 
-    def read(self, span: int, offset: int, length: int) -> bytearray:
-        """Part of a span's bytes; fewer where the span ends. IndexError for a span that there is not."""
+    def places(self, span: int, offset: int, length: int) -> list[tuple[int, int]]:
+        """Where part of a span's bytes stand: (offset in the file, bytes). IndexError for a span that there is not."""
         if not 0 <= span < self.spans:
             raise IndexError(span)
-        data = bytearray(max(0, min(length, self.span_bytes(span) - offset)))
-        rest = memoryview(data)
+        found = []
         for place, size in self._places(span):
-            part = rest[: max(0, size - offset)]
-            if part and os.preadv(self.file.fileno(), [part], place + offset) != len(part):
+            part = max(0, min(length, size - offset))
+            found += [(place + offset, part)] if part else []
+            length, offset = length - part, max(0, offset - size)
+        return found
+
+    def read(self, span: int, offset: int, length: int) -> bytearray:
+        """Part of a span's bytes; fewer where the span ends. IndexError for a span that there is not."""
+        places = self.places(span, offset, length)
+        data = bytearray(sum(size for _, size in places))
+        rest = memoryview(data)
+        for place, size in places:
+            if os.preadv(self.file.fileno(), [rest[:size]], place) != size:
                 raise IndexError(f"{self.path} has become shorter")
-            rest, offset = rest[len(part) :], max(0, offset - size)
+            rest = rest[size:]
         return data
 
     def write(self, span: int, data: bytes | bytearray | memoryview) -> None:
