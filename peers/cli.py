@@ -76,12 +76,14 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     fail = partial(say_failure, as_json="--json" in given)
     try:
-        bloomswarm.main(args=arguments, standalone_mode=False)
+        bloomswarm.main(args=arguments, prog_name="bloomswarm", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
     except click.UsageError as error:
         name = error.ctx.command_path if error.ctx else "bloomswarm"
-        fail("UsageError", f"{error.format_message()} (see `{name} --help`)", 2)
+        fail("UsageError", f"{error.format_message().rstrip('.')} (see `{name} --help`)", 2)
     except click.ClickException as error:
         fail("UsageError", error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):

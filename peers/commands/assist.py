@@ -15,7 +15,7 @@ from peers.commands.taking_part import chosen, taking_part
 @click.command("assist", epilog="Example: bloomswarm assist 'bloomswarm:...' --listen /ip4/0.0.0.0/tcp/31337")
 @click.argument("link")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="This peer's folder  [~/.bloomswarm/runs/..]")
-@click.option("--steps", type=int, help="Leave after so many steps with it  [default: stay]")
+@click.option("--steps", type=click.IntRange(1), help="Leave after so many steps with it  [default: stay]")
 @taking_part
 def command(link: str, yes: bool, **flags: Any) -> None:
     """Average for the peers of LINK's run and serve its state to newcomers; train nothing. Ctrl+C leaves."""

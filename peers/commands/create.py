@@ -58,6 +58,7 @@ def command(
         click.echo("  " + "  ".join(f"{code} {rate:.2f}" for code, rate in rates.items()))
         click.echo(f"Run {manifest.name} {manifest.digest[:16]} is ready in {folder}. Serve it with:")
         click.echo(f"  bloomswarm seed {folder}")
+        click.echo(f"Keep {folder / 'owner.pem'} to yourself, and a copy: whoever has that key owns the run.")
 
 
 def change(config: RunConfig, *, data: Path | None, steps: int | None) -> RunConfig:

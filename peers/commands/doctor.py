@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from peers.commands.taking_part import MBIT
 from peers.folders import home, run_folder
 from swarm.errors import IdentityError, ResourceError, UnfitError
 from swarm.run.sizing import show_seconds
@@ -34,8 +35,8 @@ Say = Callable[[str], None]
 @click.option("--listen", multiple=True, help="As of `join`: where others would dial this machine.")
 @click.option("--announce", multiple=True, help="As of `join`.")
 @click.option("--client", is_flag=True, default=None, help="As of `join`: accept no connections.")
-@click.option("--upload", "upload_mbit", type=float, help="As of `join`, Mbit/s.")
-@click.option("--download", "download_mbit", type=float, help="As of `join`, Mbit/s.")
+@click.option("--upload", "upload_mbit", type=MBIT, help="As of `join`, Mbit/s.")
+@click.option("--download", "download_mbit", type=MBIT, help="As of `join`, Mbit/s.")
 def command(link: str | None, as_json: bool, folder: Path | None, **flags: Any) -> None:
     """Check this machine, and with LINK the run and the way to it. Nothing is joined, nothing is changed.
 

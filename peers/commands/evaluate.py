@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from peers.folders import require_checkpoint
+
 Rows = dict[str, dict[str, Any]]
 
 
@@ -39,6 +41,7 @@ def command(
     """
     if other is not None and against is not None:
         raise click.UsageError(f"two models to compare with, {other} and --against {against}: name one")
+    require_checkpoint(checkpoint)
     from peers.commands.scores import Evaluation
     from peers.commands.terminal import passing
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from peers.folders import require_checkpoint
 from swarm.errors import ConfigError, NetworkError
 
 
@@ -32,6 +33,7 @@ def command(
     """Turn CHECKPOINT into a transformers BLOOM folder (AutoModelForCausalLM and AutoTokenizer load it)."""
     if public and push is None:
         raise click.UsageError("--public says how --push makes a repository: name one with --push")
+    require_checkpoint(checkpoint)
     from swarm.release.export import export
 
     if push is not None:

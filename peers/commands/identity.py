@@ -12,7 +12,7 @@ from peers.commands.passphrase import passphrase_from
 from peers.folders import home, run_folder
 from swarm.errors import ConfigError, IdentityError
 
-FILE = "identity.pem"
+FILE, OWNER = "identity.pem", "owner.pem"
 DIR = click.Path(path_type=Path)
 PASSPHRASE = click.option(
     "--passphrase-file", type=DIR, help="Its first line is the passphrase  [default: asked for, not shown]"
@@ -30,7 +30,7 @@ def command() -> None:
 def show(folder: Path | None, as_json: bool) -> None:
     """Print peer ids and their friendly names; never a secret key."""
     if folder is not None:
-        values = described(folder / FILE)
+        values = described(key_in(folder))
         lines = [f"{key:8} {value}" for key, value in values.items()]
     else:
         values = {"identities": [described_or_not(path) for path in identities()]}
@@ -40,13 +40,13 @@ def show(folder: Path | None, as_json: bool) -> None:
 
 @command.command("export", epilog="Example: bloomswarm identity export --to my-key.pem --dir my-peer")
 @click.option("--to", "target", type=DIR, required=True, help="The new file; it is encrypted and only yours to read.")
-@click.option("--dir", "folder", type=DIR, help="The peer's folder  [default: the only one under ~/.bloomswarm]")
+@click.option("--dir", "folder", type=DIR, help="A peer's or run's folder  [default: the only one in ~/.bloomswarm]")
 @PASSPHRASE
 def export(target: Path, folder: Path | None, passphrase_file: Path | None) -> None:
     """Write the key, encrypted by a passphrase, to a file that can be kept or carried to another machine."""
     from swarm.trust.identity import Identity
 
-    identity = Identity.load(folder / FILE if folder is not None else only(identities()))
+    identity = Identity.load(key_in(folder) if folder is not None else only(identities()))
     if target.exists():
         raise IdentityError(f"{target} exists and is not overwritten; choose another --to")
     identity.export_to(target, passphrase_from(passphrase_file, new=True))
@@ -72,6 +72,11 @@ def import_(file: Path, folder: Path | None, link: str | None, passphrase_file: 
         raise IdentityError(f"{place / FILE}: a key is there already and is never overwritten; move it away first")
     identity = Identity.import_from(file, passphrase_from(passphrase_file, new=False)).save(place / FILE)
     click.echo(f"{place / FILE}: this peer is now {identity.name} ({identity.peer_id})")
+
+
+def key_in(folder: Path) -> Path:
+    """A peer's own key; in a run's folder its owner's."""
+    return folder / (OWNER if not (folder / FILE).exists() and (folder / OWNER).exists() else FILE)
 
 
 def identities() -> list[Path]:

@@ -30,16 +30,18 @@ if TYPE_CHECKING:
 )
 @click.option("--private", is_flag=True, default=None, help="--data is your own text: it never leaves your disk.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where tokenised text is kept  [~/.bloomswarm/cache]")
-@click.option("--steps", type=int, help="Leave after so many steps with it  [default: stay]")
+@click.option("--steps", type=click.IntRange(1), help="Leave after so many steps with it  [default: stay]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, mps  [default: auto]")
-@click.option("--micro-batch", type=int, help="Sequences computed at once  [default: what suits the run]")
+@click.option(
+    "--micro-batch", type=click.IntRange(1, 65_536), help="Sequences computed at once  [default: what suits the run]"
+)
 @click.option(
     "--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Of products  [default: auto]"
 )
 @click.option("--gradient-checkpointing", is_flag=True, default=None, help="Less memory, about a third more time.")
 @click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="torch.compile  [default: auto, if faster]")
 @click.option("--inner-optimizer", type=click.Choice(["adamw", "adamw-8bit"]), help="Of local runs  [default: adamw]")
-@click.option("--threads", type=int, help="CPU threads  [default: torch's choice]")
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads  [default: torch's choice]")
 @click.option("--client", is_flag=True, default=None, help="Accept no connections (behind a strict NAT).")
 @click.option("--wait-for", type=click.IntRange(1, 1000), default=1, help="Peers to wait for before the first step.")
 @taking_part

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from peers.folders import require_checkpoint
 from swarm.errors import CheckpointError, ConfigError, LinkError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def command(run: Path, checkpoint: Path, key: Path | None) -> None:
     then begin at that state. Prints a link that pins it, for whoever wants no other history. Sign only what the swarm
     is on, or what a dead run is to be started from.
     """
+    require_checkpoint(checkpoint)
     from peers.run_folder import RunFolder
     from peers.state.endorsements import Endorsements
     from swarm.state.checkpoint import load

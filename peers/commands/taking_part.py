@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Events as JSON lines (--log-format json).")
 FORMAT = click.option("--log-format", type=click.Choice(["plain", "json"]), help="[default: plain]")
+MBIT = click.FloatRange(0, 1e6, min_open=True)
 OPTIONS = (
     click.option("--yes", is_flag=True, help="Do not ask before joining."),
     click.option("--settings", type=click.Path(path_type=Path), help="A TOML file with any of these settings."),
     click.option("--listen", multiple=True, help="Multiaddress to listen on  [default: every interface, a free port]"),
     click.option("--announce", multiple=True, help="Multiaddress to tell others, if they cannot see the one above."),
-    click.option("--upload", "upload_mbit", type=float, help="Mbit/s, the most to send  [default: no cap]"),
-    click.option("--download", "download_mbit", type=float, help="Mbit/s, the most to receive  [default: no cap]"),
-    click.option("--metrics-port", type=int, help="On loopback; 0: any free one  [default: 0]"),
+    click.option("--upload", "upload_mbit", type=MBIT, help="Mbit/s, the most to send  [default: no cap]"),
+    click.option("--download", "download_mbit", type=MBIT, help="Mbit/s, the most to receive  [default: no cap]"),
+    click.option("--metrics-port", type=click.IntRange(0, 65_535), help="On loopback; 0: any free one  [default: 0]"),
     click.option("--no-metrics", is_flag=True, help="Serve no metrics."),
     JSON,
     FORMAT,

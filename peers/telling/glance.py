@@ -39,6 +39,10 @@ def glances(
 
     patience: begun anew when the run is known; None: the network's own, and a look without an answer is an error.
     """
+    from swarm.network.lean import import_lean
+
+    say("Loading what it takes to ask a swarm ...")  # most of the time, where a machine is busy
+    import_lean()
     from monitoring.api import Watch
     from monitoring.view.facts import facts_of
     from peers.finding.arrival import ask_for_manifest

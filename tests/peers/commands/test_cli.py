@@ -64,6 +64,25 @@ def test_no_command_imports_torch_before_it_works() -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("arguments", [(), ("identity",)])
+def test_nothing_but_a_name_gives_its_help(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == run(*arguments, "--help").stdout
+    assert result.stdout.startswith(" ".join(("Usage: bloomswarm", *arguments, "[OPTIONS]")))
+
+
+def test_a_configuration_that_is_not_there_and_those_that_are(tmp_path: Path) -> None:
+    line = assert_one_line(run("create", "smal", "--dir", str(tmp_path / "run")), 3)
+    assert "smal: there is no such file" in line
+    assert " small " in line
+
+
+@pytest.mark.parametrize("command", [("eval",), ("export", "--to", "x"), ("sign", "run")])
+def test_what_is_no_checkpoint_is_said_before_anything_is_loaded(command: tuple[str, ...], tmp_path: Path) -> None:
+    assert "is not a checkpoint folder" in assert_one_line(run(*command, str(tmp_path)), 8)
+
+
 def test_unknown_command_and_flag_are_usage_errors() -> None:
     assert "frobnicate" in assert_one_line(run("frobnicate"), 2)
     assert "--bogus" in assert_one_line(run("demo", "--bogus"), 2)
