@@ -65,7 +65,7 @@ class Directory:
     def publish(self, *_: object) -> bool:
         return True
 
-    def read(self, kind: str) -> list[Any]:
+    def read(self, kind: str, seconds: float | None = None) -> list[Any]:
         if self.fails:
             raise NetworkError("nobody answers")
         return self.others
