@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from io import FileIO
 
 WARM_BYTES, COPY_BYTES = 1 << 16, 1 << 20
@@ -51,16 +51,13 @@ class FilePart:
                 os.pread(self._file.fileno(), 1, at)
         return self
 
-    def slices(self, most: int) -> Iterator[tuple[int, int]]:
-        """(offset, bytes), each of at most so many."""
+    async def send(self, sock: socket.socket) -> None:
+        """All of it to a socket that does not block. EOFError where the file has become shorter."""
         for offset, size in self.places:
-            for at in range(0, size, most):
-                yield offset + at, min(most, size - at)
+            await self._send(sock, offset, offset + size)
 
-    async def send(self, sock: socket.socket, offset: int, size: int) -> None:
-        """To a socket that does not block. EOFError where the file has become shorter."""
-        loop, end = asyncio.get_running_loop(), offset + size
-        offset = self._move(sock, offset, end)
+    async def _send(self, sock: socket.socket, offset: int, end: int) -> None:
+        loop, offset = asyncio.get_running_loop(), self._move(sock, offset, end)
         if offset == end:
             return
         done = loop.create_future()

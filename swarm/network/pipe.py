@@ -84,8 +84,8 @@ class Pipe:
         except (BlockingIOError, InterruptedError):
             sent = 0
         for buffer in buffers:
-            if isinstance(buffer, FilePart):  # the last one
-                await buffer.send(self._socket)
+            if isinstance(buffer, FilePart):  # the last one, if there is any
+                await self._all(buffer)
             elif sent < len(buffer):
                 await self._all(memoryview(buffer)[sent:])
             sent = max(0, sent - len(buffer))
