@@ -4,7 +4,8 @@ A real peer that is alone, with its daemon, its plan, its 8-bit round, its share
 loop beside it does forward, backward, clipping and torch's fused AdamW, on samples that lie in memory. Same model,
 precision, threads, micro-batch and samples in a step. They take turns, 7 pairs; the ratio is
 the median of the pairs'. "computing" is the ratio without the round and its application, whose seconds stand beside
-it: what is between 1 and it is lost in every micro-batch, the rest once a step, however long that is.
+it: what is between 1 and it is lost in every micro-batch, the rest once a step, however long that is. "processor" is
+the ratio of tokens a second of processor time, the daemon's included: on a busy machine it wavers less.
 
 Memory is in bytes a parameter, of a model with many layers of one size and short samples, so that activations hardly
 count: what the process grows by from before the model is built to its peak; of that, the optimizer's vectors, counted
@@ -23,6 +24,7 @@ from contextlib import ExitStack
 from multiprocessing import get_context
 from typing import Any
 
+from benchmarks.fleet import cpu_seconds
 from benchmarks.lone_peer import LonePeer, made
 from benchmarks.plain_loop import PlainLoop
 from benchmarks.resident import peak_bytes, reset_peak
@@ -47,12 +49,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print the tables, and return the JSON object of the last line."""
     options = _parser().parse_args(argv)
     report: dict[str, Any] = {"pairs": options.pairs}
-    print(f"{'mode':10}{'peer tokens/s':>15}{'plain tokens/s':>16}{'ratio':>8}{'computing':>11}{'round s':>9}")
+    columns = f"{'peer tokens/s':>15}{'plain tokens/s':>16}{'ratio':>8}{'computing':>11}{'processor':>11}{'round s':>9}"
+    print(f"{'mode':10}{columns}")
     for mode in ("gradient", "local"):
         row = _elsewhere(speed, mode, options.pairs, options.samples or STEP_SAMPLES[mode])
         report[mode] = row
-        rates = f"{mode:10}{row['peer']:15.0f}{row['plain']:16.0f}{row['ratio']:8.3f}"
-        print(f"{rates}{row['computing_ratio']:11.3f}{row['round_seconds']:9.3f}", flush=True)
+        ratios = f"{row['ratio']:8.3f}{row['computing_ratio']:11.3f}{row['processor_ratio']:11.3f}"
+        rates = f"{row['peer']:15.0f}{row['plain']:16.0f}"
+        print(f"{mode:10}{rates}{ratios}{row['round_seconds']:9.3f}", flush=True)
     report["throughput_ratio"] = min(report["gradient"]["ratio"], report["local"]["ratio"])
     print(f"\n{'bytes a parameter':20}{'in all':>8}{'optimizer':>11}{'averaging':>11}")
     report["bytes_per_parameter"] = {}
@@ -76,13 +80,14 @@ def speed(mode: str, pairs: int, batch: int) -> dict[str, float]:
         plain = PlainLoop(text, batch if mode == "gradient" else MICRO_BATCH, MICRO_BATCH, batch)
         for work in (peer, plain):
             work.turn(batch)
-        rates, computing, beside = [], [], []
+        rates, computing, processor, beside = [], [], [], []
         for pair in range(pairs):
             order = (peer, plain) if pair % 2 else (plain, peer)
-            measured = {work: tokens_per_second(work, batch) for work in order}
-            rates.append((measured[peer], measured[plain]))
+            measured = {work: token_rates(work, batch) for work in order}
+            rates.append((measured[peer][0], measured[plain][0]))
+            processor.append(measured[peer][1] / measured[plain][1])
             tokens = peer.last.samples * MODEL["sequence_length"]
-            computing.append(tokens / peer.last.compute_seconds / measured[plain])
+            computing.append(tokens / peer.last.compute_seconds / measured[plain][0])
             beside.append(peer.last.average_seconds + peer.last.apply_seconds)
     ratios = [one / other for one, other in rates]
     return {
@@ -92,14 +97,17 @@ def speed(mode: str, pairs: int, batch: int) -> dict[str, float]:
         "lowest_ratio": round(min(ratios), 4),
         "highest_ratio": round(max(ratios), 4),
         "computing_ratio": round(statistics.median(computing), 4),
+        "processor_ratio": round(statistics.median(processor), 4),
         "round_seconds": round(statistics.median(beside), 4),
     }
 
 
-def tokens_per_second(work: LonePeer | PlainLoop, batch: int) -> float:
-    begin = time.perf_counter()
-    samples = work.turn(batch)
-    return samples * MODEL["sequence_length"] / (time.perf_counter() - begin)
+def token_rates(work: LonePeer | PlainLoop, batch: int) -> tuple[float, float]:
+    """Tokens a second, and tokens a second of processor time: of this process and of the peer's daemon."""
+    begin, (spent_before, _) = time.perf_counter(), cpu_seconds()
+    tokens = work.turn(batch) * MODEL["sequence_length"]
+    seconds, (spent, _) = time.perf_counter() - begin, cpu_seconds()
+    return tokens / seconds, tokens / (spent - spent_before)
 
 
 def memory(option: tuple[str, str] | None) -> dict[str, float]:
