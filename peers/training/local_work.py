@@ -8,7 +8,8 @@ With overlap, training goes on from the cut while the round is under way, and th
     void span, or missed    nothing changes
 
 So no step is lost and none is applied twice. A peer whose delta no round of three has included goes back to the anchor:
-it was made for parameters that the swarm has long left.
+it was made for parameters that the swarm has long left. In a round that does not end, training ahead does: the outer
+step goes further than what was trained, by its momentum, and that is too far for a way of thousands of steps.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from swarm.state.shared import SharedState
 from swarm.update.schedule import learning_rate
 
 STALE_ROUNDS = 2  # so many may pass over a delta; the next one drops it
+MOST_AHEAD = 2  # times as many inner steps as behind the last contribution, while a round is under way
 
 
 class LocalWork:
@@ -53,6 +55,7 @@ class LocalWork:
         self.tell, self.leaving = tell, leaving
         self.anchor = state.parameters.copy()
         self.given: np.ndarray | None = None  # the delta of the round under way
+        self.given_steps = 0  # inner steps behind it
         self.held = 0  # samples in deltas that no round has included yet
         self.samples = 0  # since the last cut
         self.done = 0  # inner steps since the last cut
@@ -89,17 +92,17 @@ class LocalWork:
             self.given = None
             return Contribution(np.empty(0, dtype=np.float32), weight=0.0, samples=0)
         self.given = np.subtract(self.anchor, self.inner.vector())
-        self.held, self.samples, self.done = weight, 0, 0
+        self.held, self.given_steps, self.samples, self.done = weight, self.done, 0, 0
         return Contribution(self.given, weight=float(weight), samples=weight, diary=self.diarist.diary())
 
     def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
         """Take part in a round, and with overlap train on while it is under way."""
-        last = step + 1 == self.total_steps
+        last, most = step + 1 == self.total_steps, MOST_AHEAD * max(self.spec.inner_steps, self.given_steps)
         if not self.spec.overlap or self.given is None or last:
             return average()
         with ThreadPoolExecutor(1, "round") as executor:
             round_ = executor.submit(average)
-            while not round_.done() and not self.leaving():
+            while not round_.done() and not self.leaving() and self.ahead < most:
                 self.train_ahead(step + 1)
             return round_.result()
 

@@ -39,9 +39,9 @@ inner_steps = 8
 inner_batch = 8
 """
 MODES = {"gradient": ("", 256), "local": (LOCAL, 192)}
-# Bits per byte, against an undisturbed run. Local: 1.069 was seen, more than home links should cost, and not explained
-# yet (docs/decisions.md, "a run that is disturbed").
-WORSE = {"gradient": 1.01, "local": 1.10}
+# Bits per byte, against an undisturbed run. Local: a run of one peer, as it is in between, wavers by 1 % from round to
+# round (docs/decisions.md, "a round that is stuck").
+WORSE = {"gradient": 1.01, "local": 1.05}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -162,6 +162,25 @@ def test_nothing_is_trained_during_the_last_round(make: Callable[..., LocalWork]
     assert not work.exchange(7, lambda: trained.wait(1)), "it could not be given any more"  # type: ignore[arg-type, return-value]
 
 
+def test_in_a_round_that_does_not_end_training_ahead_does(make: Callable[..., LocalWork]) -> None:
+    work, told, ended = make(overlap=True), threading.Semaphore(0), threading.Event()
+    work.tell = lambda samples: told.release()
+    for given in (STEPS, 2 * STEPS):
+        work.contribution(0, Calls(4 * given))  # type: ignore[arg-type]
+        while told.acquire(blocking=False):
+            pass
+
+        def stuck(given: int = given) -> Missed:
+            ahead = [told.acquire(timeout=10) for _ in range(2 * given)]
+            assert all(ahead), "twice as many as were given"
+            ended.wait(0.2)  # in which many more would be taken
+            return Missed(0, "stuck")
+
+        work.exchange(0, stuck)
+        assert work.ahead == 2 * given
+        work.restart()
+
+
 def test_void_spans_keep_their_delta(make: Callable[..., LocalWork]) -> None:
     work = make()
     gift = work.contribution(0, Calls(12))  # type: ignore[arg-type]
