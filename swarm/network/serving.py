@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import resource
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -45,6 +46,11 @@ def usual() -> Allowance:
     return Allowance(EACH_BYTES, TOTAL_BYTES, WINDOW_SECONDS, least=LEAST_BYTES)
 
 
+def most_streams(files: int) -> int:
+    """Of all peers together, where this process may open so many files."""
+    return sys.maxsize if files == resource.RLIM_INFINITY else max(STREAMS_PER_PEER, files // FILES_SHARE)
+
+
 @dataclass(frozen=True)
 class Service:
     """handler or receiver. anyone: also who is not invited. allowance: bytes of answers."""
@@ -71,7 +77,7 @@ class Serving:
         self.door: Door | None = None
         self.rejected: Counter[str] = Counter()
         self.inbound, self.outbound = Room(ROOM_BYTES, ROOM_EACH_BYTES), Room(ROOM_BYTES, ROOM_EACH_BYTES)
-        self.most = max(STREAMS_PER_PEER, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // FILES_SHARE)
+        self.most = most_streams(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self.open: dict[str, dict[asyncio.Task[None], None]] = {}  # peer -> its streams, the oldest first
         self.told: set[str] = set()  # purposes whose failure is in the log
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from swarm.network.caps import Caps
 from swarm.network.conversations import ANSWER, LENGTH, OK
 from swarm.network.pipe import Buffer, Listener, Pipe
 from swarm.network.room import Room
-from swarm.network.serving import END, REFUSED, Handler, Receiver, Service, Serving
+from swarm.network.serving import END, REFUSED, Handler, Receiver, Service, Serving, most_streams
 from swarm.network.traffic import Traffic
 
 BIG = 4 << 20  # more than the sockets' buffers take
@@ -170,6 +172,11 @@ def test_where_all_streams_are_taken_who_has_most_loses_its_oldest() -> None:
         await asyncio.gather(*(each.served for each in (*greedy, quiet, other)), return_exceptions=True)
 
     assert play(scene).rejected == {"streams": 1}
+
+
+@pytest.mark.parametrize(("files", "most"), [(1024, 512), (32, 64), (resource.RLIM_INFINITY, sys.maxsize)])
+def test_streams_take_a_part_of_the_files_that_may_be_open(files: int, most: int) -> None:
+    assert most_streams(files) == most
 
 
 def test_what_may_not_be_given_is_not_made() -> None:
