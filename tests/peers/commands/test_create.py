@@ -16,7 +16,7 @@ from swarm.data.stock import take_stock
 from swarm.data.tokenizer import load
 from swarm.run.manifest import SignedManifest
 from swarm.trust.identity import Identity
-from tests.peers.commands.test_cli import assert_one_line, run
+from tests.peers.commands.test_cli import assert_one_line, here, run
 
 CONFIG = """
 name = "mine"
@@ -113,7 +113,7 @@ def test_text_that_cannot_be_used_is_one_line_and_leaves_nothing(name: str, conf
     prepare, words = BAD[name]
     (tmp_path / "text").mkdir()
     prepare(tmp_path / "text")
-    line = assert_one_line(run("create", str(config), "--dir", "new/run", "--data", "text", cwd=tmp_path), 4)
+    line = assert_one_line(here("create", str(config), "--dir", "new/run", "--data", "text", cwd=tmp_path), 4)
     assert words in line
     assert set(left(tmp_path)) <= {"mine.toml", "text"}
 
@@ -123,7 +123,7 @@ def test_only_some_of_the_languages(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(CONFIG.replace('kind = "starter"', source))
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "en.txt").write_text("hello\n" * 99)
-    line = assert_one_line(run("create", "mine.toml", "--dir", "run", cwd=tmp_path), 4)
+    line = assert_one_line(here("create", "mine.toml", "--dir", "run", cwd=tmp_path), 4)
     assert "no text in sw, yo (it has: en)" in line
     assert left(tmp_path) == ["mine.toml", "text"]
 
@@ -156,13 +156,13 @@ CHANGES = {  # what is put in place of `[training]`, the exit code, and what is 
 def test_what_this_version_cannot_do_is_said_before_any_text_is_read(name: str, config: Path, tmp_path: Path) -> None:
     change, code, words = CHANGES[name]
     config.write_text(CONFIG.replace("[training]", change))
-    assert words in assert_one_line(run("create", str(config), "--dir", "run", cwd=tmp_path), code)
+    assert words in assert_one_line(here("create", str(config), "--dir", "run", cwd=tmp_path), code)
     assert left(tmp_path) == ["mine.toml"]
 
 
 def test_a_folder_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    line = assert_one_line(run("create", str(config), "--dir", "file/run", cwd=tmp_path), 10)
+    line = assert_one_line(here("create", str(config), "--dir", "file/run", cwd=tmp_path), 10)
     assert f"file exists {tmp_path / 'file'}: check that the path" in line
     assert left(tmp_path) == ["file", "mine.toml"]
 
