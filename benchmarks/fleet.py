@@ -66,6 +66,12 @@ class Fleet:
         """Ask all to begin at the same moment; their answers, with `began` and `ended` of each."""
         return self.ask(what, at=time.monotonic() + START_SECONDS, **arguments)
 
+    def core_seconds(self) -> float:
+        """Of all processes, with their daemons, so far: what the cores did, whoever else has used them."""
+        import psutil
+
+        return sum(cpu_seconds(psutil.Process(process.pid))[0] for process in self.processes)
+
 
 def serve(
     kind: str,
@@ -101,11 +107,12 @@ def serve(
         peer.close()
 
 
-def cpu_seconds() -> tuple[float, float]:
-    """Of this process with its children, and of the daemons among them; so far."""
+def cpu_seconds(process: Any = None) -> tuple[float, float]:
+    """Of this process (or that of psutil) with its children, and of the daemons among them; so far."""
     import psutil
 
-    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    first = process or psutil.Process()
+    processes = [first, *first.children(recursive=True)]
     spent = {process: sum(process.cpu_times()[:2]) for process in processes}
     return sum(spent.values()), sum(seconds for process, seconds in spent.items() if "p2pd" in process.name())
 

@@ -140,21 +140,32 @@ def _download(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     root, size = keep_state(folder, run_of(options.layers))
     with Fleet("donors", 2, folder=str(folder), layers=options.layers, root=root, threads=1) as fleet:
         taker, donor = (answer["peer"] for answer in fleet.ask("name"))
-        pairs = []
-        for _ in range(options.repeats + 1):
-            pushed = fleet.timed("push", taker=taker, each_bytes=size, donors=1)
-            transport = max(a["ended"] for a in pushed) - pushed[0]["began"]
-            pairs.append((transport, fleet.timed("take", donors=[donor])[0]))
-    transport, taken = median(a for a, _ in pairs[1:]), median(b["seconds"] for _, b in pairs[1:])
+        pairs = [_pair(fleet, taker, donor, size) for _ in range(options.repeats + 1)]
+    transport, taken = median(each[0] for each in pairs[1:]), median(each[1]["seconds"] for each in pairs[1:])
     capped = _capped(folder, options)
     return {
         "state_mb": round(size / 1e6, 1),
         "transport_mb_per_second": round(size / transport / 1e6, 1),
         "download_mb_per_second": round(size / taken / 1e6, 1),
         "download_fraction": round(transport / taken, 3),
-        "download_memory_mb": round(max(b["memory"] for _, b in pairs) / 1e6, 1),
+        "download_core_fraction": round(
+            median(each[2] for each in pairs[1:]) / median(each[3] for each in pairs[1:]), 3
+        ),
+        "download_core_seconds": round(median(each[3] for each in pairs[1:]), 2),
+        "download_memory_mb": round(max(each[1]["memory"] for each in pairs) / 1e6, 1),
         **capped,
     }
+
+
+def _pair(fleet: Fleet, taker: str, donor: str, size: int) -> tuple[float, dict[str, Any], float, float]:
+    """The bytes alone, and the state: seconds, what `take` says, and the core-seconds of each."""
+    before = fleet.core_seconds()
+    pushed = fleet.timed("push", taker=taker, each_bytes=size, donors=1)
+    between = fleet.core_seconds()
+    taken = fleet.timed("take", donors=[donor])[0]
+    after = fleet.core_seconds()
+    fleet.ask("check")
+    return max(each["ended"] for each in pushed) - pushed[0]["began"], taken, between - before, after - between
 
 
 def _capped(folder: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import click
 
 from peers.commands.join import accept, ask
 from peers.commands.taking_part import chosen, taking_part
+from peers.commands.terminal import loading
 
 
 @click.command(
@@ -30,8 +31,9 @@ def command(link: str, yes: bool, directory: Path, listen: tuple[str, ...], **fl
 
     parsed = parse(link)
     settings = chosen(directory=directory, listen=listen or usual_place(directory), **flags)
-    from peers.roles.archivist import Archive
-    from peers.roles.stay import run_peer
+    with loading():
+        from peers.roles.archivist import Archive
+        from peers.roles.stay import run_peer
 
     agree = accept if yes else partial(ask, settings=settings, trains=False)
     raise SystemExit(run_peer(parsed, settings, agree=agree, kind=Archive))

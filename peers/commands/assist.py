@@ -10,6 +10,7 @@ import click
 
 from peers.commands.join import accept, ask
 from peers.commands.taking_part import chosen, taking_part
+from peers.commands.terminal import loading
 
 
 @click.command("assist", epilog="Example: bloomswarm assist 'bloomswarm:...' --listen /ip4/0.0.0.0/tcp/31337")
@@ -22,8 +23,9 @@ def command(link: str, yes: bool, **flags: Any) -> None:
     from swarm.run.link import parse
 
     parsed, settings = parse(link), chosen(**flags)
-    from peers.roles.assistant import Assistant
-    from peers.roles.stay import run_peer
+    with loading():
+        from peers.roles.assistant import Assistant
+        from peers.roles.stay import run_peer
 
     agree = accept if yes else partial(ask, settings=settings, trains=False)
     raise SystemExit(run_peer(parsed, settings, agree=agree, kind=Assistant))

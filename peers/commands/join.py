@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from peers.commands.taking_part import chosen, taking_part
+from peers.commands.terminal import loading
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,11 +51,12 @@ def command(link: str, yes: bool, wait_for: int, **flags: Any) -> None:
     from swarm.run.link import parse
 
     parsed, settings = parse(link), chosen(**flags)
-    if settings.device != "auto":
-        from peers.training.device import choose_device
+    with loading():
+        if settings.device != "auto":
+            from peers.training.device import choose_device
 
-        choose_device(settings.device, click.echo)  # what cannot be had is said before anything is joined
-    from peers.roles.stay import run_peer
+            choose_device(settings.device, click.echo)  # what cannot be had is said before anything is joined
+        from peers.roles.stay import run_peer
 
     agree = accept if yes else partial(ask, settings=settings)
     raise SystemExit(run_peer(parsed, settings, agree=agree, wait_for=wait_for))

@@ -15,7 +15,7 @@ from peers.folders import PAUSED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(folder: Path | None, as_json: bool) -> None:
     """Let the paused peers of this machine train again."""
-    from peers.commands.status import folders
+    from peers.commands.status import folders, peer_status
 
     resumed: list[str] = []
     for each in folders(folder):
@@ -23,6 +23,7 @@ def command(folder: Path | None, as_json: bool) -> None:
         (each / PAUSED).unlink(missing_ok=True)
         resumed += [str(each)] if paused else []
         if not as_json:
-            click.echo(f"{each.name}: {'goes on' if paused else 'was not paused'}")
+            goes_on = "goes on" if "state" in peer_status(each) else "is not paused any more, and does not run"
+            click.echo(f"{each.name}: {goes_on if paused else 'was not paused'}")
     if as_json:
         click.echo(json.dumps({"resumed": resumed}))

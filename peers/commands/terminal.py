@@ -22,3 +22,11 @@ def passing() -> Iterator[Callable[[str], None]]:
         yield show
     finally:
         show("")
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Around the imports of what trains: they take seconds, and more on a busy machine."""
+    with passing() as say:
+        say("Loading torch and the network's libraries ...")
+        yield

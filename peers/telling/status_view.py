@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from monitoring.problems import BY_SLUG
+
 BAR = 24
 STEPS = "▁▂▃▄▅▆▇█"
 SPARK = 32  # points of the loss curve
@@ -143,7 +145,8 @@ def peer_line(peer: dict[str, Any]) -> str:
         line = f"{name}: {doing} ({peer['status']}), step {peer['step']:,}{ago}; {peer['url']}"
         line += f"; {peer['steps'][-1]}" if peer["steps"] else ""
         if peer.get("problems"):
-            line += f"; the swarm: {', '.join(peer['problems'])}"
+            line += f"; the swarm: {' '.join(BY_SLUG[slug].title for slug in peer['problems'] if slug in BY_SLUG)}"
+            return line + (f" What to do: {peer['advice']}" if peer["advice"] else "")
     return line + (f". What to do: {peer['advice']}" if peer["advice"] else "")
 
 

@@ -42,6 +42,8 @@ class TurnLine:
                 if not included:
                     return f"{done}: the swarm's step, without this peer"
                 return f"{done}: {gave}; averaged {f'with {count}' if others else 'alone'} in {took}"
+            case missed if missed.reason == "leaving":  # as every averager says it
+                return f"{done}: this peer leaves, and its part of the round is handed back"
             case missed:
                 return f"{done}: {gave}; round missed: {missed.reason}"
 

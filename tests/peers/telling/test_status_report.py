@@ -50,6 +50,10 @@ def test_status_of_a_running_peer_and_of_one_that_ended(tmp_path: Path) -> None:
         assert "bloomswarm resume" in result.stdout
         told = json.loads(run("status", "--dir", str(folder), "--json").stdout)["peers"][0]
         assert (told["state"], told["port"]) == ("paused", exporter.port)
+        assert "pauses after what it computes now" in run("pause", "--dir", str(folder)).stdout
+        assert run("resume", "--dir", str(folder)).stdout == "peer: goes on\n"
+    assert "does not run, and will be paused when it does" in run("pause", "--dir", str(folder)).stdout
+    assert "is not paused any more, and does not run" in run("resume", "--dir", str(folder)).stdout
     after = run("status", "--dir", str(folder)).stdout
     assert "not running" in after
     assert "step 449" in after

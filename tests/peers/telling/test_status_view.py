@@ -12,7 +12,7 @@ from monitoring.api import Watch, api_routes
 from monitoring.server import Server
 from monitoring.view.document import languages_document, peers_document, swarm_document
 from monitoring.view.facts import RunFacts
-from peers.telling.status_view import live_lines, screen, spark
+from peers.telling.status_view import live_lines, peer_line, screen, spark
 from swarm.records import ProgressRecord
 from swarm.trust.identity import Identity
 from swarm.trust.peer_id import friendly_name
@@ -89,3 +89,21 @@ def test_a_wrong_word_and_a_monitor_that_is_not_there_are_one_line(
     arguments: tuple[str, ...], code: int, words: str, tmp_path: Path
 ) -> None:
     assert words in assert_one_line(run("status", *arguments), code)
+
+
+def test_the_swarms_problems_are_told_in_words() -> None:
+    peer = {
+        "folder": "/x/peer",
+        "state": "paused",
+        "status": "ok",
+        "seconds_since_step": 4.0,
+        "step": 16,
+        "url": "http://127.0.0.1:1",
+        "steps": [],
+        "problems": ["no-trainers"],
+        "advice": "go on with `bloomswarm resume`",
+    }
+    assert peer_line(peer) == (
+        "peer: paused (ok), step 16, the last 4 s ago; http://127.0.0.1:1; the swarm: "
+        "Nobody is training: there are peers, but none that trains. What to do: go on with `bloomswarm resume`"
+    )
