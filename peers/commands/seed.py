@@ -69,6 +69,7 @@ def command(
         click.echo(json.dumps({"link": link}) if as_json else link)
         return
     RunFolder(run).manifest()  # a wrong folder is said before the network's libraries are read
+    require_alone(run)
     from swarm.network.lean import import_lean
 
     import_lean()
@@ -123,6 +124,15 @@ def serve(
             raise NetworkError(f"{leave.reason}; start the seed again, its link stays the same with --listen")
         events("left", "The seed has left; peers that know each other go on without it.")
     return 0
+
+
+def require_alone(run: Path) -> None:
+    """IdentityError where this folder's seed runs already; `alone` makes sure of it later."""
+    from swarm.trust.identity import Identity
+
+    if (run / "seed.pem").exists():
+        with alone(run, Identity.load(run / "seed.pem")):
+            return
 
 
 @contextmanager
