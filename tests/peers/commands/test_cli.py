@@ -15,6 +15,8 @@ from click.testing import CliRunner
 
 from peers.cli import COMMANDS, bloomswarm, main
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -22,7 +24,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     )
 
 
-def here(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def here(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """As `run`, for one mistake of many: in this process, where torch is imported once."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with redirect_stdout(out), redirect_stderr(err), chdir(cwd):
@@ -121,20 +123,20 @@ def test_misspelt_key_names_path_and_remedy(tmp_path: Path) -> None:
     text = (Path(__file__).parents[3] / "configs" / "tiny.toml").read_text(encoding="utf-8")
     config = tmp_path / "mine.toml"
     config.write_text(text.replace("learning_rate", "lerning_rate"), encoding="utf-8")
-    line = assert_one_line(run("create", str(config), "--dir", str(tmp_path / "run")), 3)
+    line = assert_one_line(here("create", str(config), "--dir", str(tmp_path / "run")), 3)
     assert "lerning_rate" in line
     assert "learning_rate" in line
     assert not (tmp_path / "run").exists()
 
 
 def test_create_needs_a_place(tmp_path: Path) -> None:
-    assert "--dir" in assert_one_line(run("create", "tiny"), 3)
+    assert "--dir" in assert_one_line(here("create", "tiny"), 3)
 
 
 def test_create_never_overwrites(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious").write_text("mine", encoding="utf-8")
-    line = assert_one_line(run("create", "tiny", "--dir", str(tmp_path / "run")), 3)
+    line = assert_one_line(here("create", "tiny", "--dir", str(tmp_path / "run")), 3)
     assert "not empty" in line
     assert (tmp_path / "run" / "precious").read_text(encoding="utf-8") == "mine"
 
@@ -143,13 +145,13 @@ def test_create_never_overwrites(tmp_path: Path) -> None:
     "link", ["", "bloomswarm:", "http://example.org", "bloomswarm:00?peer=/ip4/1.2.3.4", "x" * 9999]
 )
 def test_malformed_link(link: str, tmp_path: Path) -> None:
-    assert_one_line(run("join", link, "--yes", "--dir", str(tmp_path / "peer")), 5)
+    assert_one_line(here("join", link, "--yes", "--dir", str(tmp_path / "peer")), 5)
     assert not (tmp_path / "peer").exists()
 
 
 def test_demo_refuses_a_folder_in_use(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    assert "--dir" in assert_one_line(run("demo", "--dir", str(tmp_path)), 3)
+    assert "--dir" in assert_one_line(here("demo", "--dir", str(tmp_path)), 3)
 
 
 def test_dry_run_prints_what_bloom_needs() -> None:
