@@ -103,7 +103,7 @@ class RoundCatchUp:
             if isinstance(error, LinkError | ResourceError):  # neither gets better by trying again
                 self.reporter.state("training")
                 raise
-            self._without(len(donors), str(error))
+            self._without(len({*donors} - {self.fetcher.network.peer_id}), str(error))
             return False
         self.failed, self.told = 0, ""
         self.reporter.state("training")

@@ -156,9 +156,9 @@ class Reporter:
             self.standing.replaced()
 
     def lacks_state(self, asked: int) -> None:
-        """It is behind, and nobody of these many gives it a state now."""
+        """It is behind, and none of so many others gives it a state now."""
         self.state("lagging")
-        self.lacking = self.exporter.detail = f"and none of {asked} peers gives it the run's state now"
+        self.lacking = self.exporter.detail = f"and none of the others here ({asked}) gives it the run's state now"
 
     def downloading(self, done: int, total: int, donors: int) -> None:
         """For `status` and the metrics, and a line for the log at every quarter."""

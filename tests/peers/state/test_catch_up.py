@@ -119,7 +119,7 @@ class Heard:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.states: list[str] = []
-        self.progress = SimpleNamespace(records=lambda: {"a": SimpleNamespace(role="trainer")})
+        self.progress = SimpleNamespace(records=lambda: dict.fromkeys(("a", "me"), SimpleNamespace(role="trainer")))
 
     def state(self, name: str) -> None:
         self.states.append(name)
@@ -139,6 +139,7 @@ class Failing:
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
         self.averager = SimpleNamespace(restored=lambda head: True)
+        self.network = SimpleNamespace(peer_id="me")
 
     def fetch(self, donors: Any, state: Any, initial: Any) -> bytes:
         if self.errors:

@@ -67,7 +67,7 @@ def test_status_says_what_is_true_while_nobody_gives_the_state(tmp_path: Path) -
         reporter: Any = SimpleNamespace(state=exporter.state, exporter=exporter)
         Reporter.lacks_state(reporter, 3)
         line = run("status", "--dir", str(folder)).stdout
-    assert line.startswith("peer: lagging and none of 3 peers gives it the run's state now (ok), step 0")
+    assert line.startswith("peer: lagging and none of the others here (3) gives it the run's state now (ok), step 0")
     assert "What to do: it asks again by itself" in line
 
 
