@@ -28,6 +28,7 @@ INSIDE_6 = ["::1", "fe80::1", "fc00::7", "::ffff:127.0.0.1"]
 @pytest.mark.parametrize(
     "address",
     [f"/ip4/{host}/tcp/4001/p2p/{PEER}" for host in INSIDE] + [f"/ip6/{host}/tcp/4001/p2p/{PEER}" for host in INSIDE_6],
+    ids=[*INSIDE, *INSIDE_6],  # the peer is another one in each process
 )
 def test_private_and_loopback_addresses_are_not_dialled(address: str) -> None:
     assert prober.reason_to_skip(address, private=False)
