@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from swarm.averaging.averager import Averaged, Missed, Outcome
 from swarm.averaging.live.positions import CertifiedState
 from swarm.averaging.live.terms import terms_of
 from swarm.averaging.round.certificate import Position, genesis
+from swarm.network.file_part import FilePart
 from swarm.network.host import Network
+from swarm.network.pipe import Buffer
 from swarm.network.streams import RefusedError
 from swarm.run.manifest import LanguageStock, Manifest, SignedManifest, parse_config, resolve
 from swarm.state.checkpoint import save
@@ -112,6 +115,14 @@ def received(network: Network) -> int:
 Damage = Callable[[bytes], "bytes | float | None"]  # of a span's bytes: others, seconds to wait first, or no answer
 
 
+def bytes_of(answer: Buffer | FilePart) -> bytes:
+    """What who asked gets of it."""
+    if not isinstance(answer, FilePart):
+        return bytes(answer)
+    descriptor = answer._file.fileno()
+    return b"".join(os.pread(descriptor, size, offset) for offset, size in answer.places)
+
+
 class DamagedDonor(CheckpointDonor):
     """Gives its table and `sound` pieces as it should; then its damage begins. `gave`: pieces asked of it."""
 
@@ -119,8 +130,8 @@ class DamagedDonor(CheckpointDonor):
         self.damage, self.sound, self.gave = damage, sound, 0
         super().__init__(network, run, folder / "checkpoints")
 
-    async def _give(self, peer_id: str, request: bytearray) -> bytes | bytearray:
-        answer = await super()._give(peer_id, request)
+    async def _give(self, peer_id: str, request: bytearray) -> bytes:
+        answer = bytes_of(await super()._give(peer_id, request))
         if REQUEST.unpack(request)[1] == TABLE:
             return answer
         self.gave += 1
@@ -129,7 +140,7 @@ class DamagedDonor(CheckpointDonor):
         damaged = self.damage(answer)
         if damaged is None:
             await asyncio.sleep(3600)
-        if isinstance(damaged, bytes | bytearray):
+        if isinstance(damaged, bytes):
             return damaged
         assert isinstance(damaged, float)
         await asyncio.sleep(damaged)

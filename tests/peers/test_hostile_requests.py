@@ -152,7 +152,7 @@ def requests(name: str, limit: int) -> Iterator[bytes]:
 async def outcome(handler: Handler, request: bytes) -> bytes | None:
     """None where it was refused. Everything else that is raised is a traceback in a volunteer's log."""
     try:
-        return bytes(await handler("stranger", bytearray(request)))
+        return tools.bytes_of(await handler("stranger", bytearray(request)))
     except RefusedError as refusal:
         return None if "\n" not in str(refusal) else SECRET
 
