@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from swarm.averaging.live.tally import TELL_SECONDS, Pace, Tally, Told
+from swarm.averaging.live.tally import TELL_SECONDS, Pace, Tally, Told, worth_waiting
 from swarm.averaging.round.certificate import Position
 from swarm.averaging.round.events import Due
 from swarm.records import ProgressRecord
@@ -67,7 +67,11 @@ class Caller:
         self.called = position.head
         joining = {*counted} if position.electorate else {*counted, *live}
         silent = position.seats.keys() - live.keys() - self.tally.fresh(now)
-        return Due(tuple(sorted(joining - {*position.seats, self.me})), absent=tuple(sorted(silent - {self.me})))
+        return Due(
+            tuple(sorted(joining - {*position.seats, self.me})),
+            absent=tuple(sorted(silent - {self.me})),
+            boundary=worth_waiting(((now - when, told) for when, told in counted.values()), wanted),
+        )
 
     def _holds(self, now: float, position: Position, live: Mapping[str, ProgressRecord]) -> bool:
         """Is the swarm further, as somebody says? Then a peer without a vote catches up first; but not for ever."""

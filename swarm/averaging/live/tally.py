@@ -8,6 +8,7 @@ a round too early or too late costs a small batch or a little time, never a wron
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgpack
@@ -18,6 +19,7 @@ TELL_SECONDS = 0.2  # between two tellings of something new
 FRESH_SECONDS = 15.0  # a peer that has told nothing for so long is not counted
 MAX_SAMPLES = 2**31
 MAX_PEERS = 1024
+WAIT_SHARE = 0.1  # of the time that a batch takes
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,27 @@ class Told:
             return self.samples
         unheard = min(elapsed + self.age, TELL_SECONDS)
         return self.samples + self.micro * (1 + math.floor(unheard * self.rate / self.micro))
+
+    def left(self, elapsed: float) -> float:
+        """Seconds to that boundary; 0 where nothing is known of the peer's speed."""
+        if self.micro == 0 or self.rate <= 0:
+            return 0.0
+        each = self.micro / self.rate
+        return each - (elapsed + self.age) % each
+
+
+def worth_waiting(told: Iterable[tuple[float, Told]], batch: int) -> float:
+    """Seconds until the last micro-batch ends that is worth waiting for. told: (seconds since, what), of all who train.
+
+    To go without a peer costs its samples, to wait for it what all could compute meanwhile. What it says is only its
+    word: nobody is waited for longer than `WAIT_SHARE` of the time that the batch takes.
+    """
+    words = list(told)
+    rate = math.fsum(one.rate for _, one in words)
+    if rate <= 0:
+        return 0.0
+    lefts = [(one.left(elapsed), min(one.samples, WAIT_SHARE * batch) / rate) for elapsed, one in words]
+    return max((left for left, worth in lefts if left <= worth), default=0.0)
 
 
 class Tally:

@@ -75,6 +75,7 @@ class Context:
     visitors: OrderedDict[str, None] = field(default_factory=OrderedDict)  # asked us something, not in the electorate
     leaving: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)  # of the electorate, nothing was heard of them when the round was due
+    boundary: float = 0.0  # seconds from then until the micro-batches end that are worth waiting for
     suspects: set[str] = field(default_factory=set)  # reducers whose bytes did not come, in this round
     outcomes: dict[bytes, Outcome] = field(default_factory=dict)  # proposals of this round by digest
     owners: tuple[str, ...] = ()  # who reduced each span in the last round

@@ -31,11 +31,13 @@ class Due:
     """It is time for a round, by the progress records. `expected`: announced peers besides the electorate.
 
     absent: of the electorate, those of whom nothing is heard. They are waited for, and host no ballot of a fork.
+    boundary: seconds until peers that are worth waiting for have ended the micro-batch in which the call finds them.
     """
 
     expected: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    boundary: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class Host:
             if peer not in context.leaving
         }
         self.wait(now, expected, context.patience(self.ballot.number))
+        self.gathering.least = context.boundary if self.ballot.number == 0 else 0.0
         self.call = context.seal(Call(context.header(self.position, self.ballot)))
         context.send(context.audience(self.position), self.call)
 

@@ -113,8 +113,8 @@ class Peer:
                 self.messages.receive(now, sender, envelope, held)
             case Tick():
                 self.wake = math.inf
-            case Due(expected, leaving, absent):
-                self.context.absent = set(absent)
+            case Due(expected, leaving, absent, boundary):
+                self.context.absent, self.context.boundary = set(absent), boundary
                 self.due(now, expected, leaving)
             case Contribute():
                 self.contribute(now, event)

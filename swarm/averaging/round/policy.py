@@ -71,8 +71,8 @@ class Policy:
 class Gathering:
     """Who is expected and who has come: the one rule by which host and reducers stop waiting.
 
-    Done when all are in; else at `factor` x (time at which `ready_share` of the weight was in) + `cut_seconds`;
-    or, if that share never comes, after `limit` seconds.
+    Done when all are in; else at `factor` x (time at which `ready_share` of the weight was in) + `cut_seconds`, and not
+    before `least` + `cut_seconds`; or, if that share never comes, after `limit` seconds.
     """
 
     def __init__(self, policy: Policy, now: float, expected: dict[str, float], limit: float, factor: float) -> None:
@@ -81,6 +81,7 @@ class Gathering:
         self.total = sum(expected.values())
         self.inside = 0.0
         self.closes = now + limit
+        self.least = 0.0
 
     def arrive(self, now: float, who: str) -> None:
         weight = self.missing.pop(who, None)
@@ -89,7 +90,8 @@ class Gathering:
         before, self.inside = self.inside, self.inside + weight
         enough = self.policy.ready_share * self.total
         if before < enough - 1e-9 <= self.inside:
-            self.closes = min(self.closes, self.start + self.factor * (now - self.start) + self.policy.cut_seconds)
+            waited = max(self.factor * (now - self.start), self.least)
+            self.closes = min(self.closes, self.start + waited + self.policy.cut_seconds)
 
     def lose(self, who: str) -> None:
         """Stop expecting `who` (its connection broke, or it said that it leaves)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.averaging.live.tally import TELL_SECONDS, Pace, Tally, Told
+from swarm.averaging.live.tally import TELL_SECONDS, WAIT_SHARE, Pace, Tally, Told, worth_waiting
 
 BASE = bytes(32)
 
@@ -27,6 +27,20 @@ def test_samples_add_up_over_peers_on_the_same_base_and_none_counts_for_more_tha
     assert tally.mostly_at(0.1, 3), "one round further is where everybody is in a moment"
     assert not tally.mostly_at(0.1, 1), "they are two rounds further than that"
     assert tally.samples(100.0, BASE, cap=48) == 0, "who has told nothing for long is not counted"
+
+
+def test_a_slow_peer_is_waited_for_to_the_end_of_its_micro_batch_where_its_samples_are_worth_it() -> None:
+    fast, slow = Told(BASE, 3, 400, 4, 20.0), Told(BASE, 3, 100, 4, 5.0, age=0.1)
+    assert slow.left(0.1) == pytest.approx(0.6), "4 samples at 5 a second, of which 0.2 s are over"
+    assert worth_waiting([(0.1, fast), (0.1, slow)], 500) == pytest.approx(0.6)
+    few = Told(BASE, 3, 8, 4, 5.0)
+    assert worth_waiting([(0.1, fast), (0.1, few)], 500) == pytest.approx(0.1), "8 samples are what all do in 0.32 s"
+    long = Told(BASE, 3, 400, 400, 20.0)
+    assert worth_waiting([(0.0, fast), (0.0, long)], 500) < WAIT_SHARE * 500 / 40, (
+        "nor longer than a tenth of the batch"
+    )
+    assert worth_waiting([(0.0, Told(BASE, 3, 2**31 - 1, 2**31 - 1, 1.0)), (0.0, fast)], 500) == pytest.approx(0.2)
+    assert worth_waiting([], 500) == worth_waiting([(0.0, Told(BASE, 3, 8, 0, 0.0))], 500) == 0.0
 
 
 def test_a_pace_is_measured_at_micro_batches_and_starts_anew_with_each_step() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
-from swarm.averaging.round.events import Contribute, Restored
+import pytest
+
+from swarm.averaging.round.events import Contribute, Due, Restored
 from swarm.averaging.round.messages import Commit, Mean, Part, Propose, Ready, Reduced, Roster, Vote, seal
 from swarm.averaging.simulation.arithmetic import Given
 from swarm.averaging.simulation.machine import Machine
@@ -193,6 +196,21 @@ def test_what_may_have_been_certified_is_proposed_again() -> None:
     outcome = table.outcome(3, rest[0])
     assert outcome.ballot.number == 0, "the outcome is still that of the dead host's ballot"
     assert dead in outcome.roster
+
+
+@pytest.mark.parametrize("boundary", [0.0, 0.9])
+def test_the_host_waits_for_a_micro_batch_of_which_it_was_told(boundary: float) -> None:
+    table = running()
+    host, slow = host_of(table), host_of(table, 1)
+    table.machines[slow].slowness = 0.6  # until it is Ready
+    table.on(Ready, 2, lambda machine, to, message: setattr(machine, "slowness", 0.0) is not None)
+    take = table.machines[host].take
+    table.machines[host].take = lambda event, told=(): take(  # type: ignore[method-assign]
+        replace(event, boundary=boundary) if isinstance(event, Due) else event, told
+    )
+    table.until_round(2, host)
+    assert (slow in table.outcome(2, host).roster) == (boundary > 0)
+    assert table.outcome(2, host).ballot.number == 0
 
 
 # --- somebody is cut off ---------------------------------------------------------------------------------------------
