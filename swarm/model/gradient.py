@@ -125,10 +125,8 @@ class GradientAccumulator:
     def _forward_and_backward(
         self, forward: Callable[..., Any], ids: torch.Tensor, labels: torch.Tensor
     ) -> list[float]:
-        """The loss of each sample."""
-        with self._computing():
-            logits = forward(input_ids=ids, use_cache=False).logits  # (b, s, vocabulary)
-        losses = sample_losses(logits, labels)
+        """The loss of each sample. Nobody holds the logits, the largest tensor of all, while gradients are computed."""
+        losses = sample_losses(self._logits(forward, ids), labels)
         told: list[float] = losses.detach().tolist()
         if not all(map(math.isfinite, told)):
             raise RunFailedError(
@@ -137,6 +135,12 @@ class GradientAccumulator:
             )
         (losses.sum() * self.scale).backward()
         return told
+
+    def _logits(self, forward: Callable[..., Any], ids: torch.Tensor) -> torch.Tensor:
+        """(b, s, vocabulary)."""
+        with self._computing():
+            logits: torch.Tensor = forward(input_ids=ids, use_cache=False).logits
+        return logits
 
     def settle(self) -> None:
         """Take the scale out of the sums. AgainError where it was too large for float16: it is halved."""
