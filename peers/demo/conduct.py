@@ -15,6 +15,7 @@ from swarm.errors import RunFailedError
 
 START_SECONDS = 180.0
 LEAVE_SECONDS = 4.0
+MOST_RESTARTS = 20  # of one process; what is killed more often than that is meant to be dead
 
 
 class Demo:
@@ -75,12 +76,20 @@ class Demo:
             if self.data:
                 arguments += ["--data", str(self.data)]
             self.followed.append(Followed(name, arguments, self.folder / "logs" / f"{name}.log"))
-        while any(not peer.ended for peer in self.trainers):
-            if self.leave:
-                raise KeyboardInterrupt
+        while not self.leave:
+            self.revive()
             self.view.show(self.trainers, self.steps)
+            if all(peer.ended for peer in self.trainers):
+                return
             time.sleep(0.2)
-        self.view.show(self.trainers, self.steps)
+        raise KeyboardInterrupt
+
+    def revive(self) -> None:
+        """Start again who was killed (by a person who tries it, or for want of memory): it goes on where it was."""
+        for one in self.followed:
+            if one.killed and one.restarts < MOST_RESTARTS:
+                self.view.say(f"{one.name} was {one.last_words()}; it is started again and goes on where the swarm is.")
+                one.again()
 
     @property
     def trainers(self) -> list[Followed]:
@@ -116,6 +125,7 @@ class Demo:
         result = {
             "peers": self.peers,
             "finished": len(ends),
+            "restarts": {one.name: one.restarts for one in self.followed if one.restarts},
             "steps": max(end["step"] for end in ends),
             "first_loss": losses[0] if losses else None,
             "last_loss": losses[-1] if losses else None,

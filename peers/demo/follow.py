@@ -1,8 +1,12 @@
-"""Follow one child process: read its JSON events in a thread, keep the latest of each kind, and notice its end."""
+"""Follow one child process: read its JSON events in a thread, keep the latest of each kind, and notice its end.
+
+One that was killed is started again where it was: in the same folder, with the same arguments.
+"""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import threading
 import time
@@ -15,19 +19,45 @@ from swarm.errors import RunFailedError
 
 
 class Followed:
-    """A started `bloomswarm` command. `steps` holds its step events in order, `latest` the last event of each name."""
+    """A started `bloomswarm` command. `steps` holds its step events in order, `latest` the last event of each name.
+
+    restarts: how often it was started again; `fresh` is false from then until it has made a step.
+    """
 
     def __init__(self, name: str, arguments: list[str], log: Path, module: str = "peers") -> None:
         self.name = name
+        self.arguments = arguments
+        self.module = module
         self.log = log
         self.steps: list[dict[str, Any]] = []
         self.latest: dict[str, dict[str, Any]] = {}
         self.state = "starting"
+        self.restarts = 0
+        self.fresh = True
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w", encoding="utf-8") as errors:
-            self.process = spawn(arguments, module, stdout=subprocess.PIPE, stderr=errors)
-        self.reader = threading.Thread(target=self._read, name=f"follow-{name}", daemon=True)
+        log.unlink(missing_ok=True)
+        self._start()
+
+    def _start(self) -> None:
+        with self.log.open("a", encoding="utf-8") as errors:
+            self.process = spawn(self.arguments, self.module, stdout=subprocess.PIPE, stderr=errors)
+        self.reader = threading.Thread(target=self._read, name=f"follow-{self.name}", daemon=True)
         self.reader.start()
+
+    @property
+    def killed(self) -> bool:
+        """By something else than a request to leave, before its work was done. One that failed is no such."""
+        code = self.process.poll()
+        asked = (-signal.SIGINT, -signal.SIGTERM)
+        return code is not None and code < 0 and code not in asked and "finished" not in self.latest
+
+    def again(self) -> None:
+        """Start it again where it was."""
+        self.reader.join(2)
+        self.restarts += 1
+        self.fresh = False
+        self.state = "was killed; starting again"
+        self._start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -43,6 +73,7 @@ class Followed:
         self.state = event.get("words", event["event"])
         if event["event"] == "step":
             self.steps.append(event)
+            self.fresh = True
         self.latest[event["event"]] = event
 
     @property
@@ -51,8 +82,11 @@ class Followed:
 
     def last_words(self) -> str:
         """The last line of what the process wrote to standard error."""
+        code = self.process.returncode
+        if code is not None and code < 0:
+            return f"killed by {signal.Signals(-code).name}"
         text = self.log.read_text(encoding="utf-8", errors="replace").strip()
-        return text.splitlines()[-1] if text else f"no message; exit code {self.process.returncode}"
+        return text.splitlines()[-1] if text else f"no message; exit code {code}"
 
     def wait_for(self, event: str, seconds: float, stop: Callable[[], object]) -> dict[str, Any]:
         """The named event, or RunFailedError when the process ends or the time is up without it."""

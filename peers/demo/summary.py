@@ -17,6 +17,9 @@ BARS = "▁▂▃▄▅▆▇█"
 def print_summary(result: dict[str, Any], folder: Path) -> None:
     print()
     print(f"{result['finished']} peers trained {result['steps']} steps in {result['wall_seconds']:.0f} s.")
+    if result["restarts"]:
+        often = ", ".join(f"{name} {times}" for name, times in result["restarts"].items())
+        print(f"Killed on the way, and started again: {often}.")
     if result["losses"]:
         print(f"Loss {result['first_loss']:.3f} -> {result['last_loss']:.3f}   {sparkline(result['losses'])}")
     print("\nBits per byte on held-out text (lower is better):")

@@ -50,7 +50,7 @@ class View:
 
 
 def peer_line(peer: Followed) -> str:
-    if not peer.steps or (peer.ended and "finished" not in peer.latest):
+    if not peer.steps or not peer.fresh or (peer.ended and "finished" not in peer.latest):
         state = f"ended: {peer.last_words()}" if peer.ended else peer.state
         return f"  {peer.name:8} {state}"
     last = peer.steps[-1]
@@ -63,8 +63,8 @@ def peer_line(peer: Followed) -> str:
 
 
 def swarm_line(peers: list[Followed], step: int, steps: int, first_seen: float | None) -> str:
-    training = sum(1 for peer in peers if peer.steps and not peer.ended)
-    rate = sum(peer.steps[-1]["samples_per_second"] for peer in peers if peer.steps)
+    training = sum(1 for peer in peers if peer.steps and peer.fresh and not peer.ended)
+    rate = sum(peer.steps[-1]["samples_per_second"] for peer in peers if peer.steps and peer.fresh)
     losses = [peer.steps[-1]["loss"] for peer in peers if peer.steps and peer.steps[-1].get("loss") is not None]
     loss = f"{sum(losses) / len(losses):.3f}" if losses else "-"
     filled = round(24 * step / steps)

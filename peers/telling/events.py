@@ -1,6 +1,7 @@
 """What a running peer says: one event at a time, as plain words for a person or one JSON object a line for a program.
 
-The last 200 are also kept in the peer's folder (`events.jsonl`), so that a bug report can hold what led up to it.
+The last 200 are also kept in the peer's folder (`events.jsonl`), so that a bug report can hold what led up to it: what
+a process said that was killed is kept by the next one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TextIO
 from peers.run_folder import write_atomically
 
 KEPT = 200
+MAX_BYTES = 1 << 20  # of an earlier process's events, from the end
 
 
 class Events:
@@ -31,7 +33,7 @@ class Events:
         self.form = form
         self.stream = stream or sys.stdout
         self.path = folder / "events.jsonl" if folder else None
-        self.recent: deque[str] = deque(maxlen=KEPT)
+        self.recent: deque[str] = deque(earlier(self.path) if self.path else (), maxlen=KEPT)
         self.clock = clock
         self.written = 0
         self.context: dict[str, Any] = {}
@@ -65,3 +67,14 @@ class Events:
         except OSError as error:  # a full disk must not end the training
             print(f"{self.path} is not written any more: {error.strerror}", file=sys.stderr, flush=True)
             self.path = None
+
+
+def earlier(path: Path) -> list[str]:
+    """The last events of processes before this one. A line that was cut off by their end is left out."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - MAX_BYTES))
+            lines = file.read(MAX_BYTES).decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.startswith("{") and line.endswith("}")][-KEPT:]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import socket
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,43 @@ def test_the_model_loads_in_transformers(demo: dict[str, Any], tmp_path: Path) -
     tokenizer = AutoTokenizer.from_pretrained(target)
     ids = tokenizer("Water falls as rain", return_tensors="pt").input_ids
     assert model(ids).logits.shape == (1, ids.shape[1], model.config.vocab_size)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_who_is_killed_is_started_again_and_all_end_the_same(tmp_path: Path) -> None:
+    """Peers and the seed by SIGKILL, one after another, then all peers at once."""
+    folder = tmp_path / "swarm"
+    process = start(folder, "--peers", "3", "--steps", "40", "--report", str(tmp_path / "report.json"))
+    chance = random.Random(7)
+    killed: Counter[str] = Counter()
+
+    def kill(names: list[str]) -> None:
+        for child in psutil.Process(process.pid).children():
+            command = "" if child.status() == psutil.STATUS_ZOMBIE else " ".join(child.cmdline())
+            for name in names:
+                if f"{folder}/{name} " in command or (name == "seed" and " seed " in command):
+                    child.kill()
+                    killed[name] += 1
+
+    try:
+        for step in (4, 8, 12, 16):
+            name = "seed" if step == 8 else f"peer-{chance.randint(1, 3)}"
+            wait_until(lambda step=step: steps_logged(folder, "peer-1") >= step, 150, f"step {step}")
+            kill([name])
+        wait_until(lambda: steps_logged(folder, "peer-2") >= 22, 150, "step 22")
+        kill(["peer-1", "peer-2", "peer-3"])
+        output, errors = process.communicate(timeout=500)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, output + errors
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["restarts"] == killed
+    assert killed.total() == 7
+    assert (report["finished"], report["steps"]) == (3, 40)
+    assert len(set(report["parameter_digests"].values())) == 1
+    assert "Killed on the way" in output
 
 
 @pytest.mark.parametrize("how", ["SIGINT to the group", pytest.param("SIGTERM to the parent", marks=pytest.mark.slow)])

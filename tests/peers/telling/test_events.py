@@ -28,6 +28,17 @@ def test_the_file_holds_the_last_events_and_never_grows_without_bound(tmp_path: 
     assert json.loads(lines[-1])["number"] == 5 * KEPT + 6
 
 
+def test_what_a_killed_process_said_outlives_the_start_of_the_next(tmp_path: Path) -> None:
+    before = Events("plain", tmp_path, io.StringIO())
+    for number in range(KEPT + 3):
+        before("step", "x", number=number)
+    with (tmp_path / "events.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"event": "st')  # killed while it wrote
+    Events("plain", tmp_path, io.StringIO())("joined", "Joined.", number=-1)
+    numbers = [json.loads(line)["number"] for line in (tmp_path / "events.jsonl").read_text("utf-8").splitlines()]
+    assert numbers == [*range(4, KEPT + 3), -1]
+
+
 def test_every_line_says_of_which_run_step_and_round_it_is() -> None:
     said = io.StringIO()
     events = Events("json", None, said)
