@@ -5,7 +5,7 @@ event loop of our network, on our daemon, and its matchmaking reads and writes o
 
 **Proof.** With some versions of numpy hivemind's codecs fail silently: the round "finishes" and nothing was averaged.
 So a second tensor travels with the vector, whose mean everybody can compute from who was in the group and with what
-weight; and no part of a vector may come back bit for bit as it was given. Otherwise the round counts as missed.
+weight; and no part of either may come back bit for bit as it was given. Otherwise the round counts as missed.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class HivemindAverager:
     def _round(self, step: int, contribution: Contribution) -> str | None:
         """Average in place; the reason where that did not happen."""
         self.vector.numpy()[:] = contribution.vector
-        self.canary.fill_(canary_of(self.network.peer_id, step))
+        given = np.full(CANARY_VALUES, canary_of(self.network.peer_id, step), np.float32)
+        self.canary.numpy()[:] = given
         gather = {"step": step, "samples": contribution.samples}
         try:
             gathered = self.network.run(self.inner.round(gather, contribution.weight), PATIENCE_SECONDS + 10)
@@ -128,7 +129,8 @@ class HivemindAverager:
             return "invalid: a member of the group told nonsense about itself"
         if len(members) < 2:
             return "timeout: hivemind found no other peer"
-        if not averaged(self.canary.numpy(), members, step) or unchanged(self.vector.numpy(), contribution.vector):
+        kept = unchanged(self.vector.numpy(), contribution.vector) or unchanged(self.canary.numpy(), given)
+        if kept or not averaged(self.canary.numpy(), members, step):  # two canaries may be as near as the tolerance
             return "invalid: hivemind said that it averaged, and the values say that it did not; see docs/decisions.md"
         self.members = members
         return None
