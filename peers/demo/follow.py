@@ -84,7 +84,7 @@ class Followed:
         """The last line of what the process wrote to standard error."""
         code = self.process.returncode
         if code is not None and code < 0:
-            return f"killed by {signal.Signals(-code).name}"
+            return f"killed by signal {-code} ({signal.strsignal(-code) or 'without a name'})"
         text = self.log.read_text(encoding="utf-8", errors="replace").strip()
         return text.splitlines()[-1] if text else f"no message; exit code {code}"
 
