@@ -22,5 +22,6 @@ peer          one peer: its roles, its log, its time; `dispatch` brings them the
 member, reducer, host    the three roles of a round, each with its states in its first lines
 catch_up      following the log: applying, replaying, changing lineage, settling residuals
 
-Smaller ones as they are met: `context` (what the roles share), `pledges`, `binding`, `fetching`, `assign`, `merkle`.
+Smaller ones as they are met: `context` (what the roles share), `pledges`, `binding`, `succession`, `fetching`,
+`assign`, `merkle`.
 """

@@ -75,6 +75,8 @@ class Context:
     visitors: OrderedDict[str, None] = field(default_factory=OrderedDict)  # asked us something, not in the electorate
     leaving: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)  # of the electorate, nothing was heard of them when the round was due
+    reborn: set[str] = field(default_factory=set)  # of the electorate, whose process has been followed by another
+    passed_over: int = 0  # ballots of this round for which nobody waited, since their hosts are gone
     boundary: float = 0.0  # seconds from then until the micro-batches end that are worth waiting for
     suspects: set[str] = field(default_factory=set)  # reducers whose bytes did not come, in this round
     outcomes: dict[bytes, Outcome] = field(default_factory=dict)  # proposals of this round by digest
@@ -163,12 +165,21 @@ class Context:
         if room and outcome_fault(position, outcome, self.policy, self.verify) is None:
             self.outcomes[outcome.digest] = outcome
 
-    def new_round(self) -> None:
+    def new_round(self, position: Position) -> None:
         """Forget what only mattered for the round that was decided."""
+        self.reborn, self.passed_over = set(), 0
+        self.notice(position, self.me.peer, self.me.incarnation)
         self._said.clear()
         self._said_bytes = 0
         self.suspects.clear()
         self.outcomes.clear()
+
+    def notice(self, position: Position, peer: str, incarnation: int) -> None:
+        """This peer knows the position's head, in this incarnation: is it the one that votes there?"""
+        seat = position.seats.get(peer)
+        if seat is not None and seat.incarnation != incarnation and peer not in self.reborn:
+            self.reborn.add(peer)
+            self.count("seat_reborn")
 
     def audience(self, position: Position, readys: Iterable[Envelope[Ready]] = ()) -> list[str]:
         """Everyone whom a round concerns, this peer included."""
@@ -180,7 +191,8 @@ class Context:
         return {*self.expected, *self.visitors, *(position.seats.keys() - self.absent), self.me.peer}
 
     def patience(self, number: int, bandwidths: Iterable[float] = ()) -> float:
-        return self.policy.patience(self.last_seconds, self.policy.transfer_seconds(bandwidths), number)
+        failed = max(0, number - self.passed_over)
+        return self.policy.patience(self.last_seconds, self.policy.transfer_seconds(bandwidths), failed)
 
     def hold(self, digest: bytes, round: int) -> None:
         """Keep a mean for a round. What an older certified round named already (equal bytes) stays that one's."""

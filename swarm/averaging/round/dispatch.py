@@ -56,6 +56,8 @@ class Dispatch:
 
     def dispatch(self, now: float, sender: str, envelope: Envelope, held: Held | None) -> None:
         message = envelope.message
+        if message.at.base == self.peer.log.tip.head and not isinstance(message, FORWARDED):
+            self.context.notice(self.peer.log.tip, message.at.peer, message.at.incarnation)
         match message:
             case Commit():
                 self.on_commit(now, sender, message)
@@ -125,6 +127,8 @@ class Dispatch:
         if roster_fault(self.peer.log.tip, roster, self.context.policy, self.context.verify) is not None:
             self.context.count("bad_roster")
             return
+        for ready in roster.readys:
+            self.context.notice(self.peer.log.tip, ready.message.at.peer, ready.message.at.incarnation)
         if not self.context.welcome(roster.readys):
             return
         if old is not None and old.message.at.ballot == roster.at.ballot and old.message.attempt >= roster.attempt:

@@ -32,6 +32,7 @@ from swarm.averaging.round.messages import (
     Vote,
 )
 from swarm.averaging.round.policy import Gathering
+from swarm.averaging.round.succession import hopeless
 
 Phase = Literal["calling", "rostered", "proposed", "over"]
 
@@ -92,10 +93,17 @@ class Host:
         votes = promised(self.position, self.readys.values())
         return bool(self.position.electorate) and votes >= self.context.policy.quorum(len(self.position.electorate))
 
+    def founding(self) -> bool:
+        """Is a quorum not to be waited for: there never was one, or it never comes and nobody else is to come?"""
+        position, context = self.position, self.context
+        return not position.electorate or (
+            self.gathering.complete and hopeless(position, context.policy, context.reborn)
+        )
+
     def tick(self, now: float) -> None:
         if self.phase == "calling":
             expired = now >= self.gathering.start + self.gathering.limit
-            if self.gathering.over(now) and (self.quorate() or not self.position.electorate or expired):
+            if self.gathering.over(now) and (self.quorate() or self.founding() or expired):
                 self.assemble(now)
             elif now >= self.nudge_at and self.call is not None:
                 self.context.send(sorted(self.gathering.missing), self.call)

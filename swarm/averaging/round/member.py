@@ -26,6 +26,7 @@ from swarm.averaging.round.messages import (
     Vote,
 )
 from swarm.averaging.round.pledges import Pledge
+from swarm.averaging.round.succession import living
 
 
 class Member:
@@ -67,13 +68,33 @@ class Member:
         """Fetch what is missing, give up on a silent ballot. True: the next ballot is this peer's to host."""
         if now >= self.fetching.at and self.proposal is not None:
             self.fetching.ask(now, self.proposal.message, self.missing(self.proposal.message.outcome))
+        if self.opened is not None and self.vacant():
+            return self.go_on(now, self.number)
         if now < self.deadline:
             return False
         if self.proposal is not None:
             outcome = self.proposal.message.outcome
             self.context.suspects.update(outcome.roster[outcome.spans[i].reducer] for i in self.missing(outcome))
         self.context.count("ballot_timeout")
-        self.number += 1
+        return self.go_on(now, self.number + 1)
+
+    def following(self, number: int) -> int:
+        return living(self.position, self.context.policy, number, self.context.reborn)
+
+    def vacant(self) -> bool:
+        """Is this a ballot in which nothing can be decided any more? What a living host has proposed still may be."""
+        if self.following(self.number) == self.number:
+            return False
+        if self.called is None or self.called.number != self.number or self.proposal is None:
+            return True
+        return self.called.host in self.context.reborn
+
+    def go_on(self, now: float, number: int) -> bool:
+        """To the first ballot from here on that may have a host. True: it is this peer's to host."""
+        self.number = self.following(number)
+        if self.number > number:
+            self.context.count("ballot_passed_over")
+            self.context.passed_over += self.number - number
         self.extend(now, 1.5)
         if self.ahead is not None and self.acceptable(self.ahead):
             ballot, self.ahead = self.ahead, None
@@ -87,12 +108,15 @@ class Member:
     def acceptable(self, ballot: Ballot) -> bool:
         """Is this ballot its host's turn, and not too far ahead of what this peer has given up on?"""
         policy, position = self.context.policy, self.position
-        if ballot.number > self.number + 1:
+        if self.too_far(ballot):
             return False
         if position.electorate and ballot.number < policy.fork_ballots:
             seat = position.order[ballot.number % len(position.order)]
             return (seat.peer, seat.incarnation) == (ballot.host, ballot.incarnation)
         return True
+
+    def too_far(self, ballot: Ballot) -> bool:
+        return ballot.number > self.following(self.number + 1)
 
     def reach(self, now: float, ballot: Ballot) -> bool:
         """Come to this ballot if it is the highest acceptable one; False if it is not ours to follow."""
@@ -105,7 +129,7 @@ class Member:
         if self.called is not None and ballot < self.called:
             return False
         if not self.acceptable(ballot):
-            if ballot.number > self.number + 1:
+            if self.too_far(ballot):
                 self.ahead = max(self.ahead, ballot) if self.ahead else ballot
             return False
         self.accept(now, ballot)

@@ -64,7 +64,7 @@ class Peer:
     def begin(self) -> None:
         """New roles for the round after the tip."""
         position = self.log.tip
-        self.context.new_round()
+        self.context.new_round(position)
         self.host = None
         self.context.lagging = bool(self.log.behind) or self.catch_up.restoring
         self.context.leaving &= position.seats.keys()  # whoever comes back later is welcome
@@ -143,7 +143,8 @@ class Peer:
         if host_of(position, context.policy, 0, context.candidates(position)) == context.me.peer:
             self.lead(now, 0)
         if not position.votes(context.me.peer, context.me.incarnation):
-            for seat in position.order[:8]:
+            seats = position.electorate if context.me.peer in position.seats else position.order[:8]
+            for seat in seats:  # where one of them was this peer's, all learn from it that nobody sits there now
                 self.catch_up.ask(now, seat.peer)
 
     def lead(self, now: float, number: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -44,6 +45,7 @@ from swarm.averaging.round.messages import (
 )
 
 Decoder = Callable[[Any], Any]
+KEPT = 256  # envelopes within others: a Ready comes in a Roster, in a Propose and in a Commit
 
 
 def _refuse(reason: str) -> Any:
@@ -109,7 +111,7 @@ def _sealed(kind: type[Message]) -> Decoder:
     def read(v: Any) -> Envelope:
         if type(v) is not list or len(v) != 2 or type(v[0]) is not bytes or type(v[1]) is not bytes:
             raise MessageError("shape")
-        envelope = _open(v[0], v[1])
+        envelope = _opened(v[0], v[1])
         return envelope if type(envelope.message) is kind else _refuse("kind")
 
     return read
@@ -167,6 +169,9 @@ def _open(body: bytes, signature: bytes) -> Envelope:
     if msgpack.packb(values) != body:
         raise MessageError("canonical")
     return Envelope(message, body, signature)
+
+
+_opened = lru_cache(KEPT)(_open)
 
 
 def parse(data: bytes) -> Envelope:

@@ -97,6 +97,7 @@ def equivocation(world: World) -> None:
             other = replace(message, reducers=tuple(reversed(message.reducers)))
         elif isinstance(message, Reduced):
             other = replace(message, digest=digest_of(7))
+            world.hoarders.add(liar)  # nobody has those bytes
         if other is None or other == message:
             return False
         if liar not in world.liars:

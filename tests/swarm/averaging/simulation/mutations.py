@@ -139,6 +139,12 @@ def endless_patience(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutation
+def dead_seats_awaited(patch: pytest.MonkeyPatch) -> None:
+    """Nobody concludes anything from meeting another incarnation of a voter."""
+    patch.setattr(Context, "notice", lambda self, position, peer, incarnation: None)
+
+
+@mutation
 def early_fork(patch: pytest.MonkeyPatch) -> None:
     """Whoever finds no quorum in the first ballot goes on with those who are there, and they vote for it."""
     patch.setattr(Policy, "fork_ballots", property(lambda self: 0, lambda self, value: None))
