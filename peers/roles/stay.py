@@ -12,6 +12,7 @@ from peers.finding.acquaintances import Acquaintances
 from peers.finding.arrival import Agree, arrive
 from peers.finding.ending import ending
 from peers.finding.entry import entered
+from peers.finding.left_behind import LeftBehind
 from peers.finding.visit import heard
 from peers.folders import run_folder
 from peers.lifecycle import Leave
@@ -58,7 +59,12 @@ def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, ki
         events("joined", f"Joined {signed.manifest.name} as {identity.name}.", peer_id=identity.peer_id)
         stay_invited(network, leave, events)
         with make_peer(network, signed, tokenizer, settings, folder=folder, events=events, leave=leave) as peer:
+            behind = LeftBehind(link, peer, leave)
+            if over is None and not kind.first:  # else it knows, or stays when all have gone
+                stack.enter_context(behind)
             finished = peer.run(wait_for)
+        if not finished:
+            behind.require_company()
         if leave.reason is not None and not finished:
             require_invited(network, signed)
             raise NetworkError(f"{leave.reason}; the same command goes on from the last checkpoint")

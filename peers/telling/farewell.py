@@ -24,7 +24,7 @@ def linger(progress: Progress, last_step: int, leave: Leave) -> None:
     deadline = time.monotonic() + LINGER_SECONDS
     progress.tell(step=last_step)
     while time.monotonic() < deadline and not leave:
-        live = [record for record in progress.records().values() if record.role == "trainer"]
+        live = [record for record in progress.records().values() if record.role in ("trainer", "assistant")]
         if all(record.step >= last_step or record.state == "leaving" for record in live):
             return
         leave.event.wait(WAIT_SECONDS)

@@ -123,6 +123,21 @@ def test_an_archive_stays_after_the_end_and_gives_the_final_state(tmp_path: Path
         came_late(RealSwarmAt(swarm, again.latest["archiving"]["link"]), "later", state)
 
 
+def test_who_the_end_has_passed_by_is_told_and_leaves(tmp_path: Path) -> None:
+    """An assistant that stood still while the run ended: nobody is left who could call it to a round."""
+    with swarm_of(tmp_path, make_run(tmp_path, steps=STEPS, batch=64)) as swarm:
+        seed = swarm.seed()
+        helper = swarm.take_part("assist", "helper")
+        helper.wait_for("joined", 60, lambda: helper.ended)
+        helper.process.send_signal(signal.SIGSTOP)
+        ended_swarm(swarm, seed)
+        wait_for(lambda: "ended" in seed.latest, 30, "the seed has noticed", seed)
+        helper.process.send_signal(signal.SIGCONT)
+        assert helper.process.wait(90) == 14
+        helper.reader.join(5)
+        assert f"ended at step {STEPS} while this peer was still at step 0" in helper.last_words()
+
+
 class RealSwarmAt(RealSwarm):
     """The same swarm by another link."""
 
