@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from blake3 import blake3
 
 CONTENT_BYTES = 32
+Hasher = blake3  # for content that comes piece by piece: `update`, then `digest`
 Content = bytes | bytearray | memoryview  # contiguous; an array's memoryview counts as the bytes in its memory
 
 

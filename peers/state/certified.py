@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from peers.state.checkpoint_donor import OFFERS, PURPOSE, REQUEST, SPANS, TABLE, TABLE_HEAD, parse_table
+from peers.state.coming import ToFile, ToState
 from peers.state.pin import Pin, require_pinned
 from swarm.errors import CheckpointError, NetworkError, ResourceError
 from swarm.network.conversations import Conversations
-from swarm.network.download import Download, reason_of
+from swarm.network.download import Download, Memory, reason_of
 from swarm.network.streams import PeerError
 from swarm.state.checkpoint import saved, state_file_of
 from swarm.state.span_file import SpanFile, span_of, spans_with
@@ -112,7 +113,7 @@ class StateFetcher:
                 offers = self.network.run(self._ask_around(donors))
             having = [donor for donor, offered in offers.items() if offered.get(each.head.hex()) == each.root.hex()]
             try:
-                self._take(each, having, state)
+                self._take(each, having, state, initial)
                 return each.head
             except NetworkError as error:
                 causes.append(f"step {each.step}: {error}")
@@ -215,7 +216,9 @@ class StateFetcher:
             return {}
         return {head: root for head, root in offers.items() if isinstance(root, str)}
 
-    def _take(self, wanted: CertifiedState, donors: Sequence[str], state: SharedState) -> None:
+    def _take(
+        self, wanted: CertifiedState, donors: Sequence[str], state: SharedState, initial: Callable[[], SharedState]
+    ) -> None:
         """Download what is missing of this state, and load it."""
         table, having = self._table(wanted, donors)
         place = self._place(wanted.root)
@@ -225,14 +228,24 @@ class StateFetcher:
             sizes = [file.span_bytes(span) for span in range(file.spans)]
             missing = set(range(file.spans)) - held
 
-            async def ask(donor: str, span: int, offset: int, length: int, seconds: float) -> bytearray:
-                request = REQUEST.pack(wanted.root, span, offset, length)
-                return await asked.ask(donor, request, timeout_seconds=seconds, limit_bytes=length)
+            async def ask(donor: str, span: int, offset: int, memory: Memory, seconds: float) -> None:
+                request = REQUEST.pack(wanted.root, span, offset, sum(map(len, memory)))
+                await asked.fill(donor, memory, request, timeout_seconds=seconds)
 
             asked = Conversations(self.network.streams, SPANS, PURPOSE)
-            download = Download(table.digests, sizes, missing=missing, ask=ask, keep=file.write)
-            self.network.run(self._watched(download, having, sum(sizes[span] for span in held), asked))
-            self._load(file, state)  # every span was checked when it came, or where it was found
+            fresh = file.empty and not held and state.step == 0  # then what is in `state` can be made again
+            to = ToState(file, state) if fresh else ToFile(file)
+            download = Download(table.digests, sizes, missing=missing, ask=ask, keep=to.keep, place=to.place)
+            try:
+                self.network.run(self._watched(download, having, sum(sizes[span] for span in held), asked))
+            except BaseException:
+                to.give_up(initial)
+                raise
+            if fresh:
+                state.step, state.samples = table.step, table.samples
+                self._clear()
+            else:
+                self._load(file, state)  # every span was checked when it came, or where it was found
 
     def _table(self, wanted: CertifiedState, donors: Sequence[str]) -> tuple[Table, list[str]]:
         """What the state consists of, from the first donor that tells the truth; and who may be asked for it."""

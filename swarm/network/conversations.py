@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from swarm.network.failure import PeerError, failures
@@ -28,7 +29,17 @@ class Conversation:
 
     async def ask(self, *request: Buffer, timeout_seconds: float, limit_bytes: int) -> bytearray:
         """The answer, of at most `limit_bytes`. After any PeerError but "refused" nothing more can be asked."""
+        return await self._exchange(request, None, timeout_seconds, limit_bytes)
+
+    async def fill(self, memory: Sequence[memoryview], *request: Buffer, timeout_seconds: float) -> None:
+        """The answer into `memory`, which it must fill. After any PeerError nothing more can be asked."""
+        await self._exchange(request, memory, timeout_seconds, sum(map(len, memory)))
+
+    async def _exchange(
+        self, request: Sequence[Buffer], memory: Sequence[memoryview] | None, timeout_seconds: float, limit_bytes: int
+    ) -> bytearray:
         size, peer_id = sum(map(len, request)), self._pipe.peer_id
+        answer = bytearray()
         with failures(peer_id, timeout_seconds):
             async with asyncio.timeout(timeout_seconds):
                 await self._pipe.write(LENGTH.pack(size), *request)
@@ -36,7 +47,13 @@ class Conversation:
                 status, length = ANSWER.unpack(await self._pipe.read(ANSWER.size))
                 if length > (limit_bytes if status == OK else MAX_REFUSAL):
                     raise PeerError(peer_id, "too-large", f"{length} bytes, at most {limit_bytes} were expected")
-                answer = await self._pipe.read(length)
+                if status != OK or memory is None:
+                    answer = await self._pipe.read(length)
+                elif length < limit_bytes:
+                    raise PeerError(peer_id, "refused", f"gave {length} of {limit_bytes} bytes")
+                else:
+                    for part in memory:
+                        await self._pipe.read_into(part)
                 self._traffic.add("received", self._purpose, ANSWER.size + length)
         if status != OK:
             raise PeerError(peer_id, "refused", answer.decode("utf-8", "replace"))
@@ -54,22 +71,24 @@ class Conversations:
         self.idle: defaultdict[str, list[Conversation]] = defaultdict(list)  # by peer
         self.closed = False
 
-    async def ask(self, peer_id: str, request: Buffer, *, timeout_seconds: float, limit_bytes: int) -> bytearray:
-        """As of `Streams.call`."""
+    async def fill(
+        self, peer_id: str, memory: Sequence[memoryview], request: Buffer, *, timeout_seconds: float
+    ) -> None:
+        """`memory` with the answer. PeerError: see `cause`."""
         while self.idle[peer_id]:
             try:
-                return await self._ask(peer_id, self.idle[peer_id].pop(), request, timeout_seconds, limit_bytes)
+                return await self._fill(peer_id, self.idle[peer_id].pop(), memory, request, timeout_seconds)
             except PeerError as error:
                 if error.cause != "closed":  # else it had been silent for too long: another one, or a new one
                     raise
         fresh = await self.streams.converse(peer_id, self.name, purpose=self.purpose, timeout_seconds=timeout_seconds)
-        return await self._ask(peer_id, fresh, request, timeout_seconds, limit_bytes)
+        return await self._fill(peer_id, fresh, memory, request, timeout_seconds)
 
-    async def _ask(
-        self, peer_id: str, conversation: Conversation, request: Buffer, seconds: float, limit: int
-    ) -> bytearray:
+    async def _fill(
+        self, peer_id: str, conversation: Conversation, memory: Sequence[memoryview], request: Buffer, seconds: float
+    ) -> None:
         try:
-            answer = await conversation.ask(request, timeout_seconds=seconds, limit_bytes=limit)
+            await conversation.fill(memory, request, timeout_seconds=seconds)
         except BaseException:
             conversation.close()
             raise
@@ -77,7 +96,6 @@ class Conversations:
             conversation.close()
         else:
             self.idle[peer_id].append(conversation)
-        return answer
 
     def close(self) -> None:
         self.closed = True

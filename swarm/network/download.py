@@ -1,4 +1,4 @@
-"""One state, span by span, from several donors at once. Every span is checked by its digest before it is kept.
+"""One state, span by span, from several donors at once. Every span is checked by its digest before it counts.
 
 A span comes from one donor alone, so that whoever gives a wrong one is known. A donor that lies, refuses, stalls or
 goes away is given up, with the reason, and another takes its place; its spans go back to the queue. When the queue is
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from swarm.digest import content_digest
+import numpy as np
+
+from swarm.digest import Hasher
 from swarm.errors import NetworkError
 from swarm.network.failure import Cause, PeerError
 from swarm.network.together import together
@@ -29,8 +31,10 @@ TAKE_OVER_FACTOR, TAKE_OVER_SECONDS = 2.0, 0.5
 LOOK_SECONDS = 0.1
 
 Reason = Literal["digest", "slow", "stalled", "closed", "refused", "unreachable"]
-Ask = Callable[[str, int, int, int, float], Coroutine[Any, Any, "bytes | bytearray"]]
-Keep = Callable[[int, bytearray], None]
+Memory = Sequence[memoryview]  # bytes, one after another
+Ask = Callable[[str, int, int, Memory, float], Coroutine[Any, Any, None]]
+Place = Callable[[int], Memory]
+Keep = Callable[[int, Memory], None]
 Told = Callable[[int, int], None]  # (bytes that came, donors at work)
 REASONS: dict[Cause, Reason] = {
     "timeout": "stalled",
@@ -43,15 +47,18 @@ REASONS: dict[Cause, Reason] = {
 
 @dataclass(eq=False)
 class Flight:
-    """A span under way from one donor."""
+    """A span under way from one donor. memory: for all of it. came: so many bytes of it, which `hasher` has seen."""
 
     span: int
     began: float
-    came: bytearray = field(default_factory=bytearray)
+    memory: Memory
+    in_place: bool
+    came: int = 0
+    hasher: Hasher = field(default_factory=Hasher)
 
     def seconds_left(self, size: int, now: float) -> float:
         """At the pace so far; without an end where nothing has come."""
-        return (size - len(self.came)) * (now - self.began) / len(self.came) if self.came else float("inf")
+        return (size - self.came) * (now - self.began) / self.came if self.came else float("inf")
 
 
 @dataclass(eq=False)
@@ -73,21 +80,30 @@ class GivenUpError(Exception):
 class Download:
     """digests: of all spans. sizes: their bytes. missing: which to fetch. Use in the network's loop, once.
 
-    ask(donor, span, offset, length, seconds): part of a span, PeerError. keep(span, bytes): called in another thread
-    with what has passed the check, and not any more when `run` has ended. `given_up`: donor -> (reason, detail).
+    ask(donor, span, offset, memory, seconds): fill it with part of a span; PeerError. place(span): where its bytes are
+    to go, also before they are checked; None: anywhere. keep(span, memory): called in another thread when they are,
+    and not any more when `run` has ended. `given_up`: donor -> (reason, detail).
     """
 
     def __init__(
-        self, digests: Sequence[bytes], sizes: Sequence[int], *, missing: Collection[int], ask: Ask, keep: Keep
+        self,
+        digests: Sequence[bytes],
+        sizes: Sequence[int],
+        *,
+        missing: Collection[int],
+        ask: Ask,
+        keep: Keep,
+        place: Place | None = None,
     ) -> None:
-        self.digests, self.sizes, self.ask, self.keep = digests, sizes, ask, keep
+        self.digests, self.sizes, self.ask, self.keep, self.place = digests, sizes, ask, keep, place
+        self.placed: set[int] = set()  # spans that come straight to their place
         self.queue = deque(sorted(missing))
         self.missing = set(missing)
         self.active: list[Donor] = []
         self.given_up: dict[str, tuple[Reason, str]] = {}
         self.bytes_by_donor: Counter[str] = Counter()
         self.changed = asyncio.Event()
-        self.checking: set[asyncio.Future[bool]] = set()
+        self.keeping: set[asyncio.Future[None]] = set()
         largest = max(sizes, default=1)
         self.donors = max(1, min(DONORS, HELD_BYTES // largest))
         self.takers = max(1, min(TAKERS, HELD_BYTES // (largest * self.donors)))
@@ -112,7 +128,7 @@ class Download:
             works = [donor.work for donor in self.active if donor.work is not None]
             for work in works:
                 work.cancel()
-            await asyncio.gather(*works, *self.checking, return_exceptions=True)
+            await asyncio.gather(*works, *self.keeping, return_exceptions=True)
 
     # --- donors ------------------------------------------------------------------------------------------------------
 
@@ -126,6 +142,7 @@ class Download:
         """Its work has ended: all that is left is in good hands, or it failed."""
         self.active.remove(donor)
         for flight in donor.flights:
+            self._landed(flight)
             if flight.span in self.missing and not self._flown(flight.span):
                 self.queue.appendleft(flight.span)
         donor.flights.clear()
@@ -149,13 +166,17 @@ class Download:
     async def _take(self, donor: Donor) -> None:
         loop = asyncio.get_running_loop()
         while (span := await self._next(donor)) is not None:
-            flight = Flight(span, loop.time())
+            flight = self._flight(span, loop.time())
             donor.flights.append(flight)
             await self._fetch(donor, flight)
-            if flight.span in self.missing and not await self._checked(flight):
-                raise GivenUpError("digest", f"gave bytes of span {span} that are not the certified ones")
+            if flight.span in self.missing:
+                if flight.hasher.digest() != self.digests[span]:
+                    raise GivenUpError("digest", f"gave bytes of span {span} that are not the certified ones")
+                self._overtake(flight)
+                await self._kept(flight)
+            self._landed(flight)
             donor.flights.remove(flight)
-            self._arrived(donor, flight)
+            self._arrived(flight)
             self._judge(donor, loop.time() - flight.began)
 
     async def _next(self, donor: Donor) -> int | None:
@@ -177,41 +198,54 @@ class Download:
     async def _fetch(self, donor: Donor, flight: Flight) -> None:
         """Piece by piece; how large a piece is follows the donor's pace."""
         loop, size = asyncio.get_running_loop(), self.sizes[flight.span]
-        while len(flight.came) < size and flight.span in self.missing:
-            length = min(donor.piece_bytes, size - len(flight.came))
-            began = loop.time()
-            piece = await self.ask(donor.name, flight.span, len(flight.came), length, STALL_SECONDS)
-            if len(piece) != length:
-                raise GivenUpError("refused", f"gave {len(piece)} of {length} bytes")
-            if flight.came or not isinstance(piece, bytearray):
-                flight.came += piece
-            else:
-                flight.came = piece  # often the whole span: not copied
+        while flight.came < size and flight.span in self.missing:
+            length = min(donor.piece_bytes, size - flight.came)
+            piece, began = [*cut(flight.memory, flight.came, length)], loop.time()
+            await self.ask(donor.name, flight.span, flight.came, piece, STALL_SECONDS)
+            for part in piece:
+                flight.hasher.update(part)
+            flight.came += length
             donor.bytes_given += length
             self.bytes_by_donor[donor.name] += length
             pace = length / max(loop.time() - began, 1e-3)
             donor.piece_bytes = max(LEAST_PIECE_BYTES, min(PIECE_BYTES, int(PIECE_SECONDS * pace)))
 
-    async def _checked(self, flight: Flight) -> bool:
-        """Is it right? Then it is kept. Goes on to its end in its thread where this is cancelled."""
-        check = asyncio.get_running_loop().run_in_executor(None, self._check, flight)
-        self.checking.add(check)
-        check.add_done_callback(self.checking.discard)
-        return await asyncio.shield(check)
+    def _flight(self, span: int, now: float) -> Flight:
+        """One of those under way for a span may write to its place; whoever takes it over must not get in between."""
+        if self.place is None or span in self.placed:
+            return Flight(span, now, [np.empty(self.sizes[span], np.uint8).data], in_place=False)
+        self.placed.add(span)
+        return Flight(span, now, self.place(span), in_place=True)
 
-    def _check(self, flight: Flight) -> bool:
-        if content_digest(flight.came) != self.digests[flight.span]:
-            return False
+    def _landed(self, flight: Flight) -> None:
+        """It writes no more."""
+        if flight.in_place:
+            self.placed.discard(flight.span)
+
+    async def _kept(self, flight: Flight) -> None:
+        """Put it in its place. Goes on to its end in its thread where this is cancelled."""
+        keeping = asyncio.get_running_loop().run_in_executor(None, self._keep, flight)
+        self.keeping.add(keeping)
+        keeping.add_done_callback(self.keeping.discard)
+        await asyncio.shield(keeping)
+
+    def _keep(self, flight: Flight) -> None:
+        memory = flight.memory
+        if self.place is not None and not flight.in_place:
+            memory, done = self.place(flight.span), 0
+            for part in memory:
+                part[:] = b"".join(cut(flight.memory, done, len(part)))
+                done += len(part)
+        self.keep(flight.span, memory)
+
+    def _arrived(self, flight: Flight) -> None:
         if flight.span in self.missing:
-            self.keep(flight.span, flight.came)
-        return True
+            self.missing.discard(flight.span)
+            self.changed.set()
+            self.told(self.sizes[flight.span], len(self.active))
 
-    def _arrived(self, donor: Donor, flight: Flight) -> None:
-        if flight.span not in self.missing:
-            return
-        self.missing.discard(flight.span)
-        self.changed.set()
-        self.told(self.sizes[flight.span], len(self.active))
+    def _overtake(self, flight: Flight) -> None:
+        """This one is there: whoever began earlier is given up, and writes nothing any more from now on."""
         for other in self.active:
             if any(each.span == flight.span and each.began < flight.began for each in other.flights):
                 self._overtaken(other)
@@ -247,6 +281,16 @@ class Download:
                 if left > patience:
                     return flight.span
         return None
+
+
+def cut(memory: Memory, offset: int, length: int) -> Iterator[memoryview]:
+    """The parts of `memory` that hold its bytes from `offset` on."""
+    for part in memory:
+        piece = part[offset : offset + length]
+        if len(piece):
+            yield piece
+        length -= len(piece)
+        offset = max(0, offset - len(part))
 
 
 def reason_of(error: PeerError) -> Reason:

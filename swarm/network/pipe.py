@@ -54,7 +54,12 @@ class Pipe:
     async def read(self, size: int) -> bytearray:
         """Exactly `size` bytes. EOFError where the stream ends before that."""
         data = bytearray(size)
-        rest = memoryview(data)
+        await self.read_into(memoryview(data))
+        return data
+
+    async def read_into(self, rest: memoryview) -> None:
+        """The same, into memory of bytes that is there. EOFError."""
+        size = len(rest)
         cap = self.caps.download if size >= BULK_BYTES else None
         while rest:
             count = await self._loop.sock_recv_into(self._socket, rest if cap is None else rest[:SLICE_BYTES])
@@ -63,7 +68,6 @@ class Pipe:
             rest = rest[count:]
             if cap is not None:
                 await cap.take(count)
-        return data
 
     async def write(self, *buffers: Buffer | FilePart) -> None:
         cap = self.caps.upload if sum(map(len, buffers)) >= BULK_BYTES else None

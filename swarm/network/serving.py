@@ -32,7 +32,7 @@ ROOM_BYTES, ROOM_EACH_BYTES = 256 << 20, 32 << 20  # under way at once, of all a
 SLOWEST_BYTES_PER_SECOND = 20_000  # a frame that comes slower than this is given up
 STALL_SECONDS = 20.0
 IDLE_SECONDS = 600.0  # a one-way channel on which nothing comes
-SLICE_BYTES = 1 << 18  # of an answer: each must be read in time, so that who reads nothing is soon given up
+SLICE_BYTES = 1 << 19  # of an answer: each must be read in time, so that who reads nothing is soon given up
 EACH_BYTES, TOTAL_BYTES, WINDOW_SECONDS, LEAST_BYTES = 4 << 20, 64 << 20, 60.0, 1024  # given away by one handler
 
 Answer = Buffer | FilePart

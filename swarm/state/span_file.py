@@ -173,6 +173,12 @@ def span_of(state: SharedState, span: int) -> bytes:
     return b"".join(vector[place].astype("<f4", copy=False).tobytes() for vector in state.vectors)
 
 
+def span_memory(state: SharedState, span: int) -> list[memoryview]:
+    """Where these bytes are in a state in memory; to be written to on little-endian machines."""
+    place = state.spans()[span]
+    return [vector[place].data.cast("B") for vector in state.vectors]
+
+
 def spans_with(digests: Sequence[bytes], found: Sequence[bytes]) -> set[int]:
     """At which places both have the same digest."""
     return {span for span, pair in enumerate(zip(digests, found, strict=True)) if pair[0] == pair[1]}

@@ -59,7 +59,9 @@ def take(networks: list[Network], signed: SignedManifest, certified: SharedState
     """What the first network gets from the others, and the fetcher's watch."""
     fetcher = tools.fetcher(networks[0], signed.manifest, folder, certified)
     state = tools.some_state(signed.manifest, step=0, seed=1)
-    head = fetcher.fetch([network.peer_id for network in networks], state, lambda: state)
+    head = fetcher.fetch(
+        [network.peer_id for network in networks], state, lambda: tools.some_state(signed.manifest, step=0, seed=1)
+    )
     assert head == tools.HEAD
     assert state.digest() == certified.digest(), "the same bytes, step and samples"
     return fetcher.watch
@@ -100,7 +102,7 @@ def test_a_liar_among_many_spoils_nothing_and_is_not_asked_again(
     fetcher = tools.fetcher(networks[0], signed.manifest, tmp_path / "joiner", certified)
     state = tools.some_state(signed.manifest, step=0, seed=1)
     peers = [network.peer_id for network in networks]
-    fetcher.fetch(peers, state, lambda: state)
+    fetcher.fetch(peers, state, lambda: tools.some_state(signed.manifest, step=0, seed=1))
     assert state.digest() == certified.digest()
     assert fetcher.liars == set(peers[1:4])
     assert networks[0].rejected()["digest"] == 3
@@ -133,7 +135,9 @@ def test_nobody_is_believed_where_all_lie(
     state = tools.some_state(signed.manifest, step=0, seed=1)
     before = state.digest()
     with pytest.raises(NetworkError, match="spans could not be fetched"):
-        fetcher.fetch([network.peer_id for network in networks], state, lambda: state)
+        fetcher.fetch(
+            [network.peer_id for network in networks], state, lambda: tools.some_state(signed.manifest, step=0, seed=1)
+        )
     assert state.digest() == before, "untouched"
 
 
@@ -148,7 +152,9 @@ def test_only_what_differs_is_fetched(
     fetcher = tools.fetcher(networks[0], signed.manifest, tmp_path / "joiner", certified)
     state = drifted.copy()
     state.step += 1
-    fetcher.fetch([network.peer_id for network in networks], state, lambda: state)
+    fetcher.fetch(
+        [network.peer_id for network in networks], state, lambda: tools.some_state(signed.manifest, step=0, seed=1)
+    )
     assert state.digest() == certified.digest()
     span_bytes = 3 * 4 * signed.manifest.averaging.span_size
     table_bytes = 16 + 32 * len(certified.spans())
@@ -169,11 +175,11 @@ def test_a_pinned_state_is_the_only_one_that_is_taken(
     fetcher = tools.fetcher(networks[0], signed.manifest, tmp_path / "joiner", certified, pin=pin)
     state = tools.some_state(signed.manifest, step=0, seed=1)
     if pinned == "right":
-        fetcher.fetch(peers, state, lambda: state)
+        fetcher.fetch(peers, state, lambda: tools.some_state(signed.manifest, step=0, seed=1))
         assert state.digest() == certified.digest()
         return
     with pytest.raises(LinkError if pinned == "other root" else NetworkError) as caught:
-        fetcher.fetch(peers, state, lambda: state)
+        fetcher.fetch(peers, state, lambda: tools.some_state(signed.manifest, step=0, seed=1))
     assert f"round {pin[0]}" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert tools.received(networks[0]) == 0, "refused before anything was downloaded"

@@ -29,30 +29,40 @@ def served(join: Join) -> tuple[Network, Network, list[bytes]]:
     return first, join(first), asked
 
 
+async def ask(together: Conversations, peer_id: str, question: bytes, size: int) -> bytes:
+    memory = bytearray(size)
+    await together.fill(peer_id, [memoryview(memory)], question, timeout_seconds=5)
+    return bytes(memory)
+
+
 def test_questions_at_once_get_their_own_answers_on_as_many_streams(join: Join) -> None:
     first, second, asked = served(join)
     most = [0]
 
-    async def ask() -> None:
+    async def talk() -> None:
         together = Conversations(second.streams, "double", "state")
 
         async def some(name: bytes) -> None:
             for number in range(30):
                 question = name * (number + 1)
-                assert await together.ask(first.peer_id, question, timeout_seconds=5, limit_bytes=200) == question * 2
+                assert await ask(together, first.peer_id, question, 2 * len(question)) == question * 2
                 most[0] = max(most[0], len(first.streams.serving.open.get(second.peer_id, ())))
 
         await asyncio.gather(some(b"a"), some(b"b"), some(b"c"))
         with pytest.raises(PeerError, match="not that"):
-            await together.ask(first.peer_id, b"no", timeout_seconds=5, limit_bytes=200)
+            await ask(together, first.peer_id, b"no", 4)
         with pytest.raises(PeerError) as caught:
-            await together.ask(first.peer_id, bytes(200), timeout_seconds=5, limit_bytes=200)
+            await ask(together, first.peer_id, bytes(200), 200)
         assert caught.value.cause == "too-large"
-        assert await together.ask(first.peer_id, b"x", timeout_seconds=5, limit_bytes=200) == b"xx"
+        with pytest.raises(PeerError, match="gave 4 of 200 bytes"):
+            await ask(together, first.peer_id, b"xy", 200)
+        halves = [memoryview(bytearray(1)), memoryview(bytearray(3))]
+        await together.fill(first.peer_id, halves, b"ab", timeout_seconds=5)
+        assert [bytes(half) for half in halves] == [b"a", b"bab"]
         together.close()
 
-    second.run(ask(), 30)
-    assert len(asked) == 93
+    second.run(talk(), 30)
+    assert len(asked) == 94
     assert most[0] == 3, "no stream was opened for a question that an open one could take"
 
 
@@ -63,13 +73,13 @@ def test_a_stream_that_was_silent_for_too_long_is_replaced(
     monkeypatch.setattr(serving, "STALL_SECONDS", 0.3)
     first, second, _ = served(join)
 
-    async def ask() -> None:
+    async def talk() -> None:
         together = Conversations(second.streams, "double", "state")
-        assert await together.ask(first.peer_id, b"x", timeout_seconds=5, limit_bytes=20) == b"xx"
+        assert await ask(together, first.peer_id, b"x", 2) == b"xx"
         while second.peer_id in first.streams.serving.open:
             await asyncio.sleep(0.02)
-        assert await together.ask(first.peer_id, b"y", timeout_seconds=5, limit_bytes=20) == b"yy"
+        assert await ask(together, first.peer_id, b"y", 2) == b"yy"
         together.close()
 
-    second.run(ask(), 20)
+    second.run(talk(), 20)
     assert not first.rejected(), "to ask nothing more is no stall"
