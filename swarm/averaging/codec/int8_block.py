@@ -14,8 +14,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from swarm.averaging.codec.base import BLOCK, Codec, first_non_finite, writable
+from swarm.averaging.codec.base import BLOCK, PIECE, Codec, first_non_finite, readable, writable
 from swarm.averaging.codec.errors import CodecError, NonFiniteError
+from swarm.averaging.codec.quickest import Quickest
 
 TOP = 127  # the largest code; -128 is never written
 SMALLEST_BITS = 0x0080  # 2^-126 as bfloat16, the smallest normal number
@@ -58,14 +59,12 @@ class Int8Block(Codec):
 
     def decode(self, body: np.ndarray, out: np.ndarray) -> None:
         scales, codes = self._parts(body, len(out))
-        np.copyto(out, codes)
-        scale_rows(out, scales)
+        unpack(codes, scales, out)
 
     def add(self, body: np.ndarray, share: float, out: np.ndarray, scratch: np.ndarray) -> None:
         """Share and scale in one multiplication."""
         scales, codes = self._parts(body, len(out))
-        np.copyto(scratch, codes)
-        scale_rows(scratch, scales * np.float32(share))
+        unpack(codes, scales * np.float32(share), scratch)
         torch.from_numpy(out).add_(torch.from_numpy(scratch))
 
     def check(self, body: np.ndarray, size: int) -> None:
@@ -115,6 +114,27 @@ def largest_in(rows: torch.Tensor) -> np.ndarray:
         assert found is not None
         raise NonFiniteError(*found)
     return largest
+
+
+def unpack(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> None:
+    """out (size,) float32 = codes (size,) int8, each block times its scale, rounded once."""
+    _unpack(codes, scales, out, trial=len(codes) == PIECE)
+
+
+def _in_two_passes(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> None:
+    np.copyto(out, codes)
+    scale_rows(out, scales)
+
+
+def _in_one_pass(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> None:
+    whole = len(out) // BLOCK * BLOCK
+    rows = torch.from_numpy(readable(codes))[:whole].view(-1, BLOCK)
+    factors = torch.from_numpy(scales)[: len(rows), None]
+    torch.mul(rows, factors, out=torch.from_numpy(out)[:whole].view(-1, BLOCK))
+    np.multiply(codes[whole:], scales[-1:], out=out[whole:])
+
+
+_unpack = Quickest(_in_two_passes, _in_one_pass)
 
 
 def scale_rows(values: np.ndarray, scales: np.ndarray) -> None:
