@@ -96,8 +96,8 @@ class Archive(Assistant):
     def making(self) -> Follow:
         return Follow(self)
 
-    def apply(self, outcome: Averaged) -> None:
-        super().apply(outcome)
+    def applied(self, outcome: Averaged) -> None:
+        super().applied(outcome)
         self.thin()
         self.prove()
 

@@ -222,6 +222,7 @@ class Peer:
             report=self.report,
             leaving=lambda: bool(self.leave),
             averaging=self.reporter.averaging,
+            applied=self.applied,
         )
         self.follow()
         self.trainer.run()
@@ -277,11 +278,14 @@ class Peer:
         return self.state.step
 
     def apply(self, outcome: Averaged) -> None:
-        """The shared update, and a checkpoint where one is due."""
+        """The shared update."""
         self.versions.schedule(self.state)
         with self.lock:
             self.state.apply(outcome)
         require_computed(self.pin, self.state)
+
+    def applied(self, outcome: Averaged) -> None:
+        """Everything that watches the state, and a checkpoint where one is due."""
         self.chronicler.round(outcome)
         if self.evaluator is not None:
             self.evaluator.consider(self.state, [member.peer_id for member in outcome.roster if member.samples])

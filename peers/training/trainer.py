@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -21,7 +21,7 @@ class Work(Protocol):
     def contribution(self, step: int, averager: Averager) -> Contribution: ...
 
     def exchange(self, step: int, average: Callable[[], Outcome]) -> Outcome:
-        """Call `average`, and perhaps compute on while it waits for the others."""
+        """Call `average`, and perhaps compute on while it waits for the others and moves the shared state."""
         ...
 
     def update(self, outcome: Averaged) -> None:
@@ -38,7 +38,9 @@ class State(Protocol):
 
     step: int
 
-    def apply(self, outcome: Averaged) -> None: ...
+    def apply(self, outcome: Averaged) -> None:
+        """The shared update. Perhaps in another thread, while the work computes on."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class StepReport:
 class Trainer:
     """`catch_up` brings the state to the swarm's step after a missed round, and says whether it replaced it.
 
-    `leaving` ends the loop at a boundary. `averaging` is told when a round begins for this peer and when it has ended.
+    `leaving` ends the loop at a boundary. `averaging` is told when a round begins for this peer and when it has ended,
+    `applied` that the state has followed its outcome.
     """
 
     state: State
@@ -68,7 +71,10 @@ class Trainer:
     report: Callable[[StepReport], None]
     leaving: Callable[[], object]
     averaging: Callable[[bool], object] = bool
+    applied: Callable[[Averaged], object] = bool
     clock: Callable[[], float] = time.perf_counter
+    averaged: float = field(default=0.0, init=False)  # when the last round was over
+    moved: float = field(default=0.0, init=False)  # when the state had followed
 
     def run(self) -> None:
         """Train until the state is at `last_step` or this peer is leaving."""
@@ -77,15 +83,24 @@ class Trainer:
             contribution = self.work.contribution(step, self.averager)
             computed = self.clock()
             self.averaging(True)
-            outcome = self.work.exchange(step, partial(self.averager.average, step, contribution))
+            outcome = self.work.exchange(step, partial(self.round, step, contribution))
             self.averaging(False)
-            averaged = self.clock()
+            going_on = self.clock()
             match outcome:
                 case Averaged():
-                    self.state.apply(outcome)
+                    self.applied(outcome)
                     self.work.update(outcome)
                 case Missed() if self.catch_up(outcome):
                     self.work.restart()
-            applied = self.clock()
-            seconds = (computed - began, averaged - computed, applied - averaged)
+            applying = self.moved - self.averaged + self.clock() - going_on
+            seconds = (computed - began, self.averaged - computed, applying)
             self.report(StepReport(self.state.step, outcome, contribution.samples, *seconds))
+
+    def round(self, step: int, contribution: Contribution) -> Outcome:
+        """A round, and the update that it leads to."""
+        outcome = self.averager.average(step, contribution)
+        self.averaged = self.clock()
+        if isinstance(outcome, Averaged):
+            self.state.apply(outcome)
+        self.moved = self.clock()
+        return outcome
