@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from swarm.errors import EndedError
 from tests.peers.real_swarm import free_port
 from tests.peers.swarm_demo import wait_until
 
@@ -132,7 +133,7 @@ def test_the_commands_work_as_written(tmp_path: Path) -> None:
             succeed(f"{sys.executable} -c {shlex.quote(block)}", tmp_path, shell)
     finally:
         ended = [end(service) for service in services]
-    if ended[1] == 0:  # who averages for others may have ended with the run
+    if ended[1] in (0, EndedError.exit_code):  # who averages for others ended with the run, or missed its few seconds
         ended[1] = SERVICES["bloomswarm assist"][1]
     assert ended == [code for name, (_, code) in SERVICES.items() if installed or name != "prometheus"]
 
