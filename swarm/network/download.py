@@ -245,9 +245,11 @@ class Download:
             self.told(self.sizes[flight.span], len(self.active))
 
     def _overtake(self, flight: Flight) -> None:
-        """This one is there: whoever began earlier is given up, and writes nothing any more from now on."""
+        """This one is there: whoever began earlier and is not done is given up, and writes nothing any more."""
+        size = self.sizes[flight.span]
         for other in self.active:
-            if any(each.span == flight.span and each.began < flight.began for each in other.flights):
+            earlier = [each for each in other.flights if each.span == flight.span and each.began < flight.began]
+            if any(each.came < size for each in earlier):
                 self._overtaken(other)
 
     def _overtaken(self, other: Donor) -> None:
