@@ -55,7 +55,7 @@ def control(members: int, groups: int, spans: int) -> Control:
     )  # fmt: skip
     vote = _seal(Vote(header, DIGEST))
     votes = (vote,) * (members // 2 + 1)
-    roster = _bytes(Roster(header, 0, (ready,) * members, (members - 1,) * spans))
+    roster = _bytes(Roster(header, 0, (ready,) * members, (members - 1,) * spans, 30.0))
     certificates = (groups // 2 + 1) * (len(votes) * len(vote.wire) + 2 * len(DIGEST)) if groups > 1 else 0
     own = -(-spans // members)
     down = (

@@ -58,7 +58,7 @@ __all__ = [
     "resolve",
 ]
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAX_MANIFEST_BYTES = 1 << 20
 PURPOSE = b"bloomswarm manifest 1\n"  # a signature for one purpose is worth nothing for another
 

@@ -185,10 +185,10 @@ class Host:
         self.phase, self.reducers = "rostered", reducers
         self.assigned.update(enumerate(reducers))
         readys = tuple(self.readys[name] for name in names)
-        patience = 1.5 * context.patience(self.ballot.number, [r.message.bandwidth for r in readys])
+        patience = context.patience(self.ballot.number, [r.message.bandwidth for r in readys])
         outstanding = {str(s): 1.0 for s in range(len(reducers)) if s not in self.reduced}
-        self.wait(now, outstanding, patience, context.policy.host_cut_factor)
-        roster = Roster(context.header(self.position, self.ballot), self.attempt, readys, reducers)
+        self.wait(now, outstanding, context.policy.host_margin * patience, context.policy.host_cut_factor)
+        roster = Roster(context.header(self.position, self.ballot), self.attempt, readys, reducers, patience)
         context.send(names, roster)
 
     def on_reduced(self, now: float, envelope: Envelope[Reduced]) -> None:

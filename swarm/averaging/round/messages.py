@@ -197,6 +197,7 @@ class Roster(Message):
     attempt: int
     readys: tuple[Envelope[Ready], ...]
     reducers: tuple[int, ...]
+    patience: float  # seconds after which a reducer stops waiting for senders; the host waits longer for the reducer
 
 
 @dataclass(frozen=True, eq=False)

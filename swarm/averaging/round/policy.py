@@ -30,7 +30,8 @@ class Policy:
     ready_share: float = 2 / 3  # when this share of the expected weight is in, the rest gets as long again
     cut_factor: float = 2.0
     cut_seconds: float = 0.2
-    host_cut_factor: float = 3.0  # a host waits for reducers, who wait for senders
+    host_cut_factor: float = 3.0  # a host waits for reducers, who wait for senders, ...
+    host_margin: float = 1.5  # ... and its longest wait is this times theirs, which its roster tells them
     fork_ballots: int = 3  # ballots without a quorum before the survivors fork
 
     norm_factor: float = 16.0  # a span this many times the median norm of its round is refused

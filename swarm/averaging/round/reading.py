@@ -133,7 +133,7 @@ _last_vote = _maybe(_row(LastVote, _ballot, _digest))
 _FIELDS: dict[type[Message], tuple[Decoder, ...]] = {
     Call: (),
     Ready: (_real, _counter, _real, _truth, _digest, _upto(MAX_STATE), _last_vote),
-    Roster: (_whole(1), _readys, _many(_index, MAX_SPANS)),
+    Roster: (_whole(1), _readys, _many(_index, MAX_SPANS), _real),
     Part: (_span, _digest, _many(_digest, 16)),
     Mean: (_span, _digest),
     Reduced: (_span, _digest_or_nothing, _bitmap),

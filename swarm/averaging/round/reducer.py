@@ -48,19 +48,24 @@ class Reducer:
         self.computed: list[tuple[Ballot, int, bytes]] = []
 
     def on_roster(self, now: float, roster: Roster) -> None:
-        """Start collecting the spans that are mine in this ballot; what came early counts."""
+        """Start collecting the spans that are mine in this ballot; what came early counts.
+
+        How long to wait is the host's word, since its own patience ends the ballot. Never less than the least deadline,
+        so that a host cannot make others report that nothing came.
+        """
+        policy = self.context.policy
+        limit = max(policy.floor_seconds, roster.patience)
         if self.roster is not None and self.roster.at.ballot != roster.at.ballot:
             self.tasks.clear()
         self.roster = roster
         mine = [r.message.at.peer == self.context.me.peer for r in roster.readys]
         senders = {r.message.at.peer: r.message.weight for r in roster.readys if r.message.weight > 0}
-        patience = self.context.patience(roster.at.ballot.number, [r.message.bandwidth for r in roster.readys])
         for span, reducer in enumerate(roster.reducers):
             if not mine[reducer]:
                 if span in self.tasks and self.tasks[span].digest is None:
                     del self.tasks[span]  # reassigned
             elif span not in self.tasks:
-                gathering = Gathering(self.context.policy, now, senders, patience, self.context.policy.cut_factor)
+                gathering = Gathering(policy, now, senders, limit, policy.cut_factor)
                 self.tasks[span] = Task(gathering)
                 for sender in senders:
                     if (span, sender) in self.parts:

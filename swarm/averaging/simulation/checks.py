@@ -129,20 +129,15 @@ class Checks:
                 self.fail(f"the mean of span {number} in round {outcome.round} is not that of its senders")
 
     def check_void(self, outcome: Outcome) -> None:
-        """A span is void only if a fault touched those who reduced it, their link to the host, or too many who gave.
-
-        Where less than `ready_share` of the weight can come, a reducer waits as its own last round tells it, and the
-        host perhaps for less.
-        """
+        """A span is void only if a fault touched those who reduced it, or their link to the host, or all who gave."""
         key = (outcome.base, outcome.ballot)
         start, end = self.called.get(key, 0.0), self.world.now
         host = outcome.ballot.host
         for number, span in enumerate(outcome.spans):
             tried = {reducers[number] for reducers in self.rosters[key]}
             if span.void and not any(self.world.touched(name, host, start, end) for name in tried):
-                weights = {ready.message.at.peer: ready.message.weight for ready in outcome.readys}
-                sound = [w for p, w in weights.items() if not any(self.world.touched(p, t, start, end) for t in tried)]
-                if not any(sound) or sum(sound) < self.world.policy.ready_share * sum(weights.values()):
+                givers = [ready.message.at.peer for ready in outcome.readys if ready.message.weight > 0]
+                if all(any(self.world.touched(giver, name, start, end) for name in tried) for giver in givers):
                     continue
                 self.fail(f"span {number} of round {outcome.round} is void, and no fault touched {sorted(tried)}")
         names = [*outcome.roster]

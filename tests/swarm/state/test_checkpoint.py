@@ -177,7 +177,7 @@ def test_one_from_before_contents_were_known_by_blake3_is_one_clear_line(run: Ru
     manifest.write_text(json.dumps(signed))
     record = path / "checkpoint.json"
     record.write_text(record.read_text().replace("bloomswarm-checkpoint-2", "bloomswarm-checkpoint-1"))
-    with pytest.raises(IncompatibleError, match="speaks protocol 1, this is 2; install the version"):
+    with pytest.raises(IncompatibleError, match=f"speaks protocol 1, this is {PROTOCOL}; install the version"):
         load(path)
 
 

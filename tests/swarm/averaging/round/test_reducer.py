@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from swarm.averaging.round.events import Held
 from swarm.averaging.round.messages import Ballot, Fetch, Message, Part, Propose, Vote
 from swarm.averaging.simulation.machine import Machine
@@ -48,6 +50,24 @@ def test_a_part_that_others_have_overtaken_is_asked_for_at_once() -> None:
     table.until_round(2)
     assert full(table)
     assert asked(table) == [(lost[0][0], "dora", (lost[0][1],))]
+
+
+def test_reducers_give_up_on_senders_before_their_host_gives_up_on_them() -> None:
+    """The host's last round was short and everybody else's long; half of the weight cannot be sent to others."""
+    table = running(spans=4)
+    host = host_of(table)
+    for name in FOUR:
+        table.machines[name].core.context.last_seconds = 0.2 if name == host else 20.0
+    mute = [name for name in FOUR if name != host][:2]
+    table.on(Part, 2, lambda machine, to, message: machine.name in mute)
+    table.touch(table.now, math.inf, lambda source, to: source in mute and to not in mute)
+    began = table.now
+    table.until_round(2)
+    outcome = table.outcome(2)
+    assert not any(span.void for span in outcome.spans)
+    assert not full(table)
+    assert table.messages(2)["Roster"] == 3, "the host has reassigned a span"
+    assert table.now - began < 5.0
 
 
 def parts_here(table: Table, name: str) -> int:
