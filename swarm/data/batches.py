@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from swarm.data.ahead import ReadAhead
 from swarm.data.coverage import Coverage
 from swarm.data.plan import Plan, SampleRef
 from swarm.data.store import TokenStore
@@ -50,9 +52,14 @@ def make_batch(store: TokenStore, plan: Plan, step: int, slots: tuple[int, ...])
         ref = plan.sample(step, slot)
         assert ref is not None, f"slot {slot} of step {step} is empty"
         refs.append(ref)
+    return read_batch(store, step, slots, tuple(refs))
+
+
+def read_batch(store: TokenStore, step: int, slots: tuple[int, ...], refs: tuple[SampleRef, ...]) -> Batch:
+    """The batch of these samples, not empty. DataError where the tokens on disk are damaged."""
     ids = np.stack([store.sequence(ref.language, ref.index) for ref in refs])  # (b, s) int64
     text_bytes = store.token_bytes[ids[:, 1:]].sum(axis=1, dtype=np.int64)  # (b,)
-    return Batch(step, slots, tuple(refs), ids, ids.copy(), text_bytes)
+    return Batch(step, slots, refs, ids, ids.copy(), text_bytes)
 
 
 class Batches:
@@ -62,12 +69,14 @@ class Batches:
         held = {language: stock.sequences for language, stock in store.stock.items()}
         assert held == plan.sequences, "compare with check_stock first"
         self.coverage = Coverage(plan)
-        self._store, self._plan, self._peer_id = store, plan, peer_id
+        self._plan, self._peer_id = plan, peer_id
         self._step = -1
         self._roster: tuple[str, ...] = ()
         self._drawn = 0  # samples read in this step
         self._counted = 0  # of these, counted in `coverage`: a step that is begun again is not overlap
         self._slots: Iterator[int] = iter(())
+        self._following: list[int] = []  # taken from `_slots`, to be read next
+        self._ahead = ReadAhead(partial(make_batch, store, plan))
 
     def begin(self, step: int, roster: tuple[str, ...], read: int = 0) -> None:
         """Go to the first sample of `step` for this roster. The same step and roster again: the same samples again.
@@ -78,12 +87,16 @@ class Batches:
         self._counted = max(self._counted, self._drawn) if again else 0
         self._step, self._roster, self._drawn = step, tuple(roster), 0
         self._slots = self._plan.slots_of(self._roster, self._peer_id, step, self._plan.worn(read))
+        self._following = []
+        self._ahead.begin()
 
     def next(self, samples: int) -> Batch:
         """The next `samples` of this step. Never runs dry."""
         assert self._step >= 0, "begin(step, roster) comes first"
-        slots = tuple(islice(self._slots, samples))
-        batch = make_batch(self._store, self._plan, self._step, slots)
+        known = [*self._following, *islice(self._slots, max(0, 2 * samples - len(self._following)))]
+        slots, self._following = tuple(known[:samples]), known[samples:]
+        batch = self._ahead.get(self._step, slots)
+        self._ahead.expect(self._step, tuple(self._following[:samples]))
         self.coverage.add(self._step, slots[max(0, self._counted - self._drawn) :])
         self._drawn += samples
         return batch
@@ -112,6 +125,7 @@ class Batches:
         except (KeyError, TypeError, ValueError):
             raise CheckpointError("the checkpoint's data cursor is damaged; use an earlier checkpoint") from None
         self._step, self._roster, self._drawn, self._counted = step, tuple(roster), drawn, counted
+        self._following = []
         if step >= 0:
             slots = self._plan.slots_of(self._roster, self._peer_id, step)
             self._slots = islice(slots, drawn, None)

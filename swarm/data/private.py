@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from swarm.data.batches import Batch
+from swarm.data.ahead import ReadAhead
+from swarm.data.batches import Batch, read_batch
 from swarm.data.plan import Plan, SampleRef
 from swarm.data.sources import folder_files
 from swarm.data.store import TokenStore, open_store
@@ -50,6 +49,7 @@ class PrivateBatches:
         self._store, self._data = store, data
         self._seed = secrets.randbits(SEED_BITS) if seed is None else seed
         self._plan = self._planned()
+        self._ahead = ReadAhead(self._read)
         self._step, self._start, self._drawn = -1, 0, 0  # draw numbers: at the start of the step, and now
 
     def _planned(self) -> Plan:
@@ -61,20 +61,18 @@ class PrivateBatches:
         if step == self._step:
             self._drawn = self._start
         self._step, self._start = step, self._drawn
+        self._ahead.begin()
 
     def next(self, samples: int) -> Batch:
         """The next `samples`. Never runs dry."""
-        draws = range(self._drawn, self._drawn + samples)
-        refs = tuple(self._ref(draw) for draw in draws)
-        ids = np.stack([self._store.sequence(ref.language, ref.index) for ref in refs])  # (b, s) int64
-        self._drawn += samples
-        text_bytes = self._store.token_bytes[ids[:, 1:]].sum(axis=1, dtype=np.int64)
-        return Batch(self._step, tuple(draws), refs, ids, ids.copy(), text_bytes)
+        first, self._drawn = self._drawn, self._drawn + samples
+        batch = self._ahead.get(self._plan, self._step, range(first, self._drawn))
+        self._ahead.expect(self._plan, self._step, range(self._drawn, self._drawn + samples))
+        return batch
 
-    def _ref(self, draw: int) -> SampleRef:
-        ref = self._plan.sample(draw, 0)
-        assert ref is not None, "lane 0 has no empty slot"
-        return ref
+    def _read(self, plan: Plan, step: int, draws: range) -> Batch:
+        refs = tuple(_ref(plan, draw) for draw in draws)
+        return read_batch(self._store, step, tuple(draws), refs)
 
     def cursor(self) -> dict[str, Any]:
         return {"private": {"seed": self._seed, "drawn": self._drawn, "step": self._step, "start": self._start}}
@@ -87,6 +85,12 @@ class PrivateBatches:
             return
         self._seed, self._drawn, self._step, self._start = (value[name] for name in names)
         self._plan = self._planned()
+
+
+def _ref(plan: Plan, draw: int) -> SampleRef:
+    ref = plan.sample(draw, 0)
+    assert ref is not None, "lane 0 has no empty slot"
+    return ref
 
 
 def _is_count(value: Any, name: str) -> bool:

@@ -95,7 +95,7 @@ class GradientAccumulator:
 
     def compute(self, ids: np.ndarray, labels: np.ndarray) -> list[float]:
         """Add the gradients of (b, s) ids, and count nothing: the loss of each sample. Errors as of `add`."""
-        inside = tuple(torch.as_tensor(part).to(self.device) for part in (ids, labels))
+        inside = tuple(on_device(part, self.device) for part in (ids, labels))
         compiled = self.compiled if self.compiled is not None and self.compiled.shape == tuple(ids.shape) else None
         try:
             return self._forward_and_backward(compiled.forward if compiled else self.model, *inside)
@@ -188,6 +188,14 @@ class GradientAccumulator:
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=getattr(torch, self.precision))
+
+
+def on_device(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    """To a GPU from pinned memory, so that nobody waits until the GPU is done with what it was given before."""
+    tensor = torch.as_tensor(values)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def sample_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,45 @@ def test_a_batch_is_what_the_plan_says_with_its_text_bytes(made: tuple[TokenStor
         assert batch.text_bytes[row] == sum(int(tokenizer().token_bytes[token]) for token in predicted)
     assert sum(batch.tokens_by_language.values()) == 3 * 8
     assert batch.labels is not batch.input_ids
+
+
+def test_what_a_step_goes_on_to_read_is_read_ahead(
+    made: tuple[TokenStore, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a thread, as many batches as the step before took and no more; the samples are those of the plan."""
+    store, plan = made
+    readers: list[bool] = []
+
+    def sequence(language: str, index: int, read: Any = store.sequence) -> np.ndarray:
+        readers.append(threading.current_thread() is threading.main_thread())
+        return read(language, index)
+
+    monkeypatch.setattr(store, "sequence", sequence)
+    mine = Batches(store, plan, "b")
+    for step, here in ((3, 4), (4, 1)):
+        mine.begin(step, ROSTER)
+        read = [mine.next(2) for _ in range(4)]
+        assert [slot for batch in read for slot in batch.slots] == plan.reads(ROSTER, "b", step, 8)
+        assert len(readers) == 8, "a batch is read that the step does not take"
+        assert sum(readers) == 2 * here
+        readers.clear()
+
+
+def test_who_reads_ahead_may_ask_for_less_and_go_on_later(made: tuple[TokenStore, Plan]) -> None:
+    """Memory runs out, so the next micro-batch is smaller; a cursor is of what was asked for, not of what was read."""
+    store, plan = made
+    mine = Batches(store, plan, "b")
+    mine.begin(1, ROSTER)
+    for _ in range(3):
+        mine.next(4)
+    mine.begin(2, ROSTER)
+    read = [*mine.next(4).slots, *mine.next(1).slots]
+    again = Batches(store, plan, "b")
+    again.restore(json.loads(json.dumps(mine.cursor())))
+    rest = [*mine.next(2).slots, *mine.next(2).slots]
+    assert read + rest == plan.reads(ROSTER, "b", 2, 9)
+    assert list(again.next(4).slots) == rest
+    assert sum(mine.coverage.reads.values()) == 12 + 9
 
 
 def test_anyone_recomputes_a_contribution_from_step_and_slots(made: tuple[TokenStore, Plan]) -> None:
