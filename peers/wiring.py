@@ -21,7 +21,8 @@ from swarm.averaging.averager import Averager
 from swarm.data.batches import Batches
 from swarm.data.held_out import HeldOut, held_out
 from swarm.data.plan import Plan
-from swarm.data.private import PrivateBatches, private_batches
+from swarm.data.private import PrivateBatches, own_languages, private_batches
+from swarm.data.sources import languages_of
 from swarm.data.stock import check_stock
 from swarm.data.store import open_store
 from swarm.data.tokenizer import load as load_tokenizer
@@ -59,7 +60,7 @@ def reading(
     """What this peer trains on: the run's text by the plan, or private text of its own. folder: the peer's."""
     if not settings.private:
         return training_data(manifest, tokenizer, settings, peer_id, say)
-    require_allowed(manifest)
+    require_text(manifest, settings)
     assert settings.data is not None
     return private_batches(
         manifest.data,
@@ -71,14 +72,25 @@ def reading(
     )
 
 
-def training_data(manifest: Manifest, tokenizer: bytes, settings: Settings, peer_id: str, say: Say) -> Batches:
-    """This peer's samples, from text that is the run's to the last byte. DataError where it is not."""
-    local = any(source.kind in LOCAL_KINDS for source in manifest.data.sources)
+def require_text(manifest: Manifest, settings: Settings) -> None:
+    """Is there text to train on? Looks at names of files only. DataError; IncompatibleError: no private text here."""
+    if settings.private:
+        require_allowed(manifest)
+        assert settings.data is not None
+        own_languages(manifest.data, settings.data)
+        return
+    local = [(index, source) for index, source in enumerate(manifest.data.sources) if source.kind in LOCAL_KINDS]
     if settings.data is not None and not local:
         raise DataError("the run's text comes with it, --data would not be read; leave it out, or add --private")
-    for index, source in enumerate(manifest.data.sources):
-        if source.kind in LOCAL_KINDS and settings.data is None:
+    for index, source in local:
+        if settings.data is None:
             raise DataError(f"data.sources[{index}] of the run is text on its peers' disks; name your copy with --data")
+        languages_of(source, settings.data)
+
+
+def training_data(manifest: Manifest, tokenizer: bytes, settings: Settings, peer_id: str, say: Say) -> Batches:
+    """This peer's samples, from text that is the run's to the last byte. DataError where it is not."""
+    require_text(manifest, settings)
     store = open_store(
         manifest.data,
         load_tokenizer(tokenizer),

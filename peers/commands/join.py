@@ -13,6 +13,7 @@ from peers.commands.terminal import loading
 from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
+    from peers.finding.arrival import Agree
     from swarm.network.host import Network
     from swarm.run.link import Link
     from swarm.run.manifest import SignedManifest
@@ -58,8 +59,16 @@ def command(link: str, yes: bool, wait_for: int, **flags: Any) -> None:
             choose_device(settings.device, click.echo)  # what cannot be had is said before anything is joined
         from peers.roles.stay import run_peer
 
-    agree = accept if yes else partial(ask, settings=settings)
+    agree = partial(suit, settings=settings, agree=accept if yes else partial(ask, settings=settings))
     raise SystemExit(run_peer(parsed, settings, agree=agree, wait_for=wait_for))
+
+
+def suit(signed: SignedManifest, network: Network, link: Link, *, settings: Settings, agree: Agree) -> None:
+    """Nobody is asked to join a run for which there is no text."""
+    from peers.wiring import require_text
+
+    require_text(signed.manifest, settings)
+    agree(signed, network, link)
 
 
 def accept(signed: SignedManifest, network: Network, link: Link) -> None:

@@ -35,7 +35,8 @@ class Company:
     def look(self, seconds: float) -> None:
         """Nobody has been heard of for a while: knock again at the doors that are known; next time in `seconds`."""
         causes = self.network.meet([*self.network.initial_peers, *self.acquaintances.addresses()])
-        self.skewed(clock_skew(self.network, causes))
+        answering = (address.rpartition("/p2p/")[2] for address, cause in causes.items() if cause is None)
+        self.skewed(clock_skew(self.network, answering))
         if causes and all(cause is not None for cause in causes.values()):
             again = f"{len(causes)} known addresses are tried again in {show_seconds(seconds)}"
             self.say(f"Nobody of the swarm answers ({next(iter(causes.values()))}): going on alone; {again}.")

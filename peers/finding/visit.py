@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from swarm.errors import NetworkError
@@ -76,15 +76,11 @@ def undialled(answers: Sequence[Outside]) -> str | None:
     return f"nobody can dial this machine at {', '.join(seen)} ({'; '.join(sorted(causes)) or 'it listens on no port'})"
 
 
-def clock_skew(network: Network, doors: Mapping[str, str | None]) -> float | None:
-    """Seconds that this machine's clock is ahead of the first of these that answers; None where none does.
-
-    doors: addresses, each with the cause where it could not be dialled, as `Network.meet` gives them.
-    """
-    for address, cause in doors.items():
-        if cause is None:
-            try:
-                return -network.clock_of(address.rpartition("/p2p/")[2])
-            except NetworkError:
-                network.reject("sounding")
+def clock_skew(network: Network, peers: Iterable[str]) -> float | None:
+    """Seconds that this machine's clock is ahead of that of the first of these peers that answers; None: none does."""
+    for peer in peers:
+        try:
+            return -network.clock_of(peer)
+        except NetworkError:
+            network.reject("sounding")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ class Standing:
         self.started = clock()
         self.rounds: Counter[str] = Counter()
         self.last: dict[str, Any] = {}
-        self.lags: dict[str, deque[tuple[float, float]]] = {}  # by peer: (its clock, how far ours was ahead of it)
+        self.lags: dict[str, deque[tuple[float | None, float]]] = {}  # by peer: (its clock, how far ours was ahead)
 
     def round(self, outcome: Outcome, seconds: float) -> None:
         match outcome:
@@ -68,15 +69,18 @@ class Standing:
     def skew(self, others: Mapping[str, ProgressRecord]) -> float | None:
         """This machine's clock minus the median of the others', as far as their records tell. Called now and then.
 
-        A record is seconds old when it is read; of each peer the freshest of the last few counts.
+        A record is seconds old when it is read; of each peer the freshest of the last few counts. How old the first
+        one is that is seen of a peer, nobody knows, so it does not count.
         """
         now = self.clock()
         self.lags = {peer: lags for peer, lags in self.lags.items() if peer in others}
         for peer, record in others.items():
-            lags = self.lags.setdefault(peer, deque(maxlen=LAGS))
-            if record.clock is not None and (not lags or lags[-1][0] != record.clock):
+            lags = self.lags.get(peer)
+            if lags is None:
+                self.lags[peer] = deque([(record.clock, math.inf)], maxlen=LAGS)
+            elif record.clock is not None and lags[-1][0] != record.clock:
                 lags.append((record.clock, now - record.clock))
-        least = [min(lag for _, lag in lags) for lags in self.lags.values() if lags]
+        least = [lag for lags in self.lags.values() if math.isfinite(lag := min(lag for _, lag in lags))]
         return median(least) if least else None
 
     def fields(self) -> dict[str, Any]:

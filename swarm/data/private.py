@@ -27,17 +27,23 @@ def private_batches(
     data: DataSpec, tokenizer: Tokenizer, length: int, *, folder: Path, cache: Path, progress: Callable[[str], None]
 ) -> PrivateBatches:
     """folder: with `<language>.jsonl` and the like. cache: for its tokens. data: the run's. DataError: unusable."""
-    found = folder_files(folder)
-    languages = tuple(code for code in found if code in data.stock)
-    if not languages:
-        there, wanted = ", ".join(found), ", ".join(sorted(data.stock))
-        raise DataError(f"{folder} has text in {there}, the run trains {wanted}; add text in one of these")
-    if left_out := sorted(set(found) - set(languages)):
+    languages = own_languages(data, folder)
+    if left_out := sorted(set(folder_files(folder)) - set(languages)):
         progress(f"left out, as the run does not train them: {', '.join(left_out)}")
     source = SourceSpec(kind="folder", path=".", languages=languages)
     own = DataSpec(sources=(source,), temperature=data.temperature)
     store = open_store(own, tokenizer, length, root=folder, cache=cache, progress=progress)
     return PrivateBatches(store, own.model_copy(update={"stock": store.stock}))
+
+
+def own_languages(data: DataSpec, folder: Path) -> tuple[str, ...]:
+    """The run's languages of which `folder` has text, by the names of its files. DataError where there is none."""
+    found = folder_files(folder)
+    languages = tuple(code for code in found if code in data.stock)
+    if not languages:
+        there, wanted = ", ".join(found), ", ".join(sorted(data.stock))
+        raise DataError(f"{folder} has text in {there}, the run trains {wanted}; add text in one of these")
+    return languages
 
 
 class PrivateBatches:

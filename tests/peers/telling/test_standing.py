@@ -41,3 +41,22 @@ def test_rounds_checkpoints_and_the_machine_reach_the_record(tmp_path: Path) -> 
     assert told.memory_bytes > 10_000_000
     assert told.disk_free_bytes is not None
     assert ProgressRecord.from_bytes(told.to_bytes()) == told
+
+
+def test_a_record_that_was_there_before_says_nothing_of_clocks(tmp_path: Path) -> None:
+    """How old it is, nobody knows; one that replaces it is as old as it took to be read."""
+    now = [1000.0]
+    network = SimpleNamespace(traffic=Traffic(), rejected=Counter)
+    standing = Standing(PeerExporter(folder=tmp_path), network, clock=lambda: now[0])  # type: ignore[arg-type]
+
+    def told(**clocks: float) -> dict[str, ProgressRecord]:
+        known = {"step": 1, "state": "training", "role": "trainer", "version": "0.1.0"}
+        return {name: ProgressRecord(**known, clock=clock) for name, clock in clocks.items()}  # type: ignore[arg-type]
+
+    assert standing.skew(told(a=991.0, b=970.0)) is None
+    assert standing.skew(told(a=991.0, b=970.0)) is None
+    now[0] = 1010.0
+    assert standing.skew(told(a=1009.5, b=970.0)) == 0.5
+    now[0] = 1020.0
+    assert standing.skew(told(a=1018.0, b=1019.75)) == 0.375, "of a the fresher record counts"
+    assert standing.skew(told(c=1019.0)) is None
