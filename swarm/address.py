@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from swarm.trust.peer_id import is_peer_id
 
@@ -35,6 +35,19 @@ def check_dialable(text: str) -> str:
     if re.search(r"/(tcp|udp)/0+(/|\Z)", text):
         raise AddressError("names port 0, which nobody can dial")
     return text
+
+
+def is_dialable(text: str) -> bool:
+    try:
+        check_dialable(text)
+    except AddressError:
+        return False
+    return True
+
+
+def doors(peer_id: str, addresses: Iterable[str]) -> list[str]:
+    """Those of what a peer says of where it is that can be so."""
+    return [text for text in addresses if text.endswith(f"/p2p/{peer_id}") and is_dialable(text)]
 
 
 def check_listen(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peers.run_folder import write_atomically
-from swarm.address import AddressError, check_dialable
+from swarm.address import doors, is_dialable
 
 if TYPE_CHECKING:
     from swarm.records import ProgressRecord
@@ -34,7 +34,7 @@ class Acquaintances:
         except (OSError, ValueError, RecursionError):
             return ()
         usable = (
-            [text for text in found if isinstance(text, str) and _dialable(text)] if isinstance(found, list) else []
+            [text for text in found if isinstance(text, str) and is_dialable(text)] if isinstance(found, list) else []
         )
         return tuple(usable[:MOST])
 
@@ -42,7 +42,7 @@ class Acquaintances:
         """Keep what these peers say of where they are; each may only name itself. Those that train come first."""
         known: list[str] = []
         for peer, record in sorted(records.items(), key=lambda item: item[1].role != "trainer"):
-            known += doors_of(peer, record)[:OF_ONE] if peer != own_id else []
+            known += doors(peer, record.addresses)[:OF_ONE] if peer != own_id else []
         kept = tuple(known[:MOST])
         if kept and kept != self.kept:
             try:
@@ -50,16 +50,3 @@ class Acquaintances:
             except OSError as error:  # a full disk: it only costs time later
                 logger.warning("%s is not written: %s", self.path, error.strerror)
             self.kept = kept
-
-
-def doors_of(peer: str, record: ProgressRecord) -> list[str]:
-    """What a peer says of where it is, where it can be so."""
-    return [text for text in record.addresses if text.endswith(f"/p2p/{peer}") and _dialable(text)]
-
-
-def _dialable(text: str) -> bool:
-    try:
-        check_dialable(text)
-    except AddressError:
-        return False
-    return True

@@ -139,7 +139,10 @@ def read_progress(network: Network, seconds: float | None = None) -> dict[str, P
             found[record.peer_id] = ProgressRecord.from_bytes(record.payload)
         except RecordError as error:
             network.reject(error.reason)
-    return found if network.guard is None else network.guard.admitted(found)
+    found = found if network.guard is None else network.guard.admitted(found)
+    for peer, each in found.items():
+        network.note_addresses(peer, each.addresses)
+    return found
 
 
 def is_twin(record: ProgressRecord | None, started: float) -> bool:

@@ -230,6 +230,10 @@ class Network:
         """Multiaddresses under which this peer can be dialled, each ending in /p2p/<our id>."""
         return self.run(self._engine.addresses(), DHT_SECONDS)
 
+    def note_addresses(self, peer_id: str, addresses: Sequence[str]) -> None:
+        """What a peer has signed of where it is: there it is dialled where it is not found otherwise."""
+        self._engine.streams.book.note(peer_id, addresses)
+
     def connected(self) -> list[str]:
         """Ids of the peers with an open connection."""
         return self.run(self._engine.connected(), DHT_SECONDS)

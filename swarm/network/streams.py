@@ -17,10 +17,12 @@ import asyncio
 from collections import Counter
 
 from swarm.network.allowance import Allowance
+from swarm.network.book import AddressBook
 from swarm.network.caps import UNCAPPED, Caps
+from swarm.network.causes import is_unreached
 from swarm.network.conversations import LENGTH, Conversation
 from swarm.network.failure import PeerError, RefusedError, failures
-from swarm.network.pipe import Buffer, Listener, Pipe, open_stream
+from swarm.network.pipe import Buffer, DaemonError, Listener, Pipe, open_stream
 from swarm.network.serving import END, Handler, Receiver, Service, Serving, usual
 from swarm.network.traffic import Traffic
 
@@ -74,6 +76,7 @@ class Streams:
         self._caps = caps
         self._services: dict[str, Service] = {}
         self._control = ""
+        self.book = AddressBook()
         self._listener: Listener | None = None
         self.serving = Serving(traffic)
 
@@ -153,7 +156,13 @@ class Streams:
             await self._listener.close()
 
     async def _pipe(self, peer_id: str, name: str) -> Pipe:
-        pipe = await open_stream(self._control, peer_id, self._prefix + name)
+        protocol = self._prefix + name
+        try:
+            pipe = await open_stream(self._control, peer_id, protocol)
+        except DaemonError as error:
+            if not is_unreached(str(error)) or not await self.book.dial(self._control, peer_id):
+                raise
+            pipe = await open_stream(self._control, peer_id, protocol)
         pipe.caps = self._caps
         return pipe
 

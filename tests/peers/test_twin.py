@@ -65,6 +65,8 @@ class Directory:
     def publish(self, *_: object) -> bool:
         return True
 
+    def note_addresses(self, peer_id: str, addresses: object) -> None: ...
+
     def read(self, kind: str, seconds: float | None = None) -> list[Any]:
         if self.fails:
             raise NetworkError("nobody answers")

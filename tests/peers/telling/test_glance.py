@@ -19,6 +19,8 @@ class SlowNetwork:
     def __init__(self, clock: list[float], seconds: float) -> None:
         self.clock, self.seconds, self.waited = clock, seconds, [0.0]
 
+    def note_addresses(self, peer_id: str, addresses: object) -> None: ...
+
     def read(self, kind: str, seconds: float | None = None) -> list[Any]:
         assert seconds is not None
         self.waited.append(seconds)
@@ -53,6 +55,8 @@ def test_a_look_that_begins_late_gets_a_moment_still() -> None:
 
 def test_an_error_that_is_not_for_lateness_is_told() -> None:
     class Broken(SlowNetwork):
+        def note_addresses(self, peer_id: str, addresses: object) -> None: ...
+
         def read(self, kind: str, seconds: float | None = None) -> list[Any]:
             raise NetworkError("the daemon is gone")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from swarm.errors import ConfigError, LinkError, NetworkError, ResourceError
+from swarm.network.failure import PeerError
 from swarm.network.host import Network
 from swarm.trust.identity import Identity
 from tests.swarm.network.conftest import RUN, Join
@@ -59,6 +61,34 @@ def test_peers_that_only_know_the_seed_can_call_each_other(join: Join) -> None:
 
     second.handle("echo", echo, limit_bytes=100)
     assert third.call(second.peer_id, "echo", b"!") == third.peer_id.encode() + b"!"
+
+
+def test_a_peer_whom_the_daemons_routing_does_not_find_is_dialled_where_it_says_it_is(join: Join) -> None:
+    """They have no peer in common, so nobody could tell one where the other is, except its own record."""
+    one, other = join(), join()
+
+    async def echo(peer_id: str, request: bytearray) -> bytes:
+        return bytes(request)
+
+    one.handle("echo", echo, limit_bytes=100)
+    with pytest.raises(PeerError, match="its address is not known"):
+        other.call(one.peer_id, "echo", b"!")
+    not_its = ["/ip4/127.0.0.1/tcp/0", "nonsense", f"/ip4/127.0.0.1/tcp/1/p2p/{other.peer_id}"]
+    other.note_addresses(one.peer_id, not_its)
+    with pytest.raises(PeerError, match="its address is not known"):
+        other.call(one.peer_id, "echo", b"!")
+    other.note_addresses(one.peer_id, [f"/ip4/127.0.0.1/tcp/1/p2p/{one.peer_id}"])
+    with pytest.raises(PeerError, match="connection refused"):
+        other.call(one.peer_id, "echo", b"!")
+    other.note_addresses(one.peer_id, one.addresses())
+
+    async def twice() -> list[bytearray]:
+        ask = (other.streams.call(one.peer_id, "echo", b"!", timeout_seconds=10, limit_bytes=100) for _ in range(2))
+        return list(await asyncio.gather(*ask))
+
+    assert other.run(twice()) == [b"!", b"!"]
+    with pytest.raises(PeerError, match="it does not serve this run"):
+        other.call(one.peer_id, "another", b"!")
 
 
 def test_close_leaves_no_process_no_port_no_thread_and_no_file(join: Join) -> None:
