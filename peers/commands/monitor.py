@@ -53,5 +53,6 @@ def command(
     folder.mkdir(parents=True, exist_ok=True)
     with Leave() as leave:
         events = Events("json" if as_json else log_format or "plain", folder)
-        observer = Observer(parsed, folder, events, leave)
-        observer.run(port, public_host or "127.0.0.1", probe=not no_probe, private=probe_private)
+        with events.with_warnings():
+            observer = Observer(parsed, folder, events, leave)
+            observer.run(port, public_host or "127.0.0.1", probe=not no_probe, private=probe_private)

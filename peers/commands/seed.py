@@ -77,7 +77,8 @@ def command(
     from peers.telling.events import Events
 
     events = Events("json" if as_json else log_format or "plain", run)
-    raise SystemExit(serve(run, listen, announce, peer, events, checkpoint=checkpoint))
+    with events.with_warnings():
+        raise SystemExit(serve(run, listen, announce, peer, events, checkpoint=checkpoint))
 
 
 def serve(

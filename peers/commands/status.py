@@ -46,6 +46,8 @@ def command(
 
         show(concerned(link, problem, monitor), False, as_json)
     elif link is not None:
+        if Path(link).is_dir():
+            raise ConfigError(f"{link} is a folder, not a link: bloomswarm status --dir {link}")
         look_at_run(link, watch, lambda value: show(value, watch, as_json))
     else:
         look_at_peers(folder, watch, lambda value: show(value, watch, as_json))

@@ -9,13 +9,14 @@ import threading
 import time
 from typing import Any
 
-from peers.finding.ending import ASK, Ending
+from peers.finding.ending import ASK, Ending, keeps
 from peers.roles.assistant import Assistant, Help
 from peers.telling.farewell import farewell
 from swarm.errors import EndedError
 from swarm.run.manifest import Manifest
 
 PATIENCE_SECONDS, LOOK_SECONDS = 90.0, 1.0  # without anything that comes
+ALONE_SECONDS = 15.0  # the same where nobody who is here keeps the state
 
 
 class Latecomer(Assistant):
@@ -51,8 +52,13 @@ class Latecomer(Assistant):
             now = (self.state.step, self.reporter.exporter.detail)
             if now != seen:
                 came, seen = time.monotonic(), now
-            elif time.monotonic() - came > PATIENCE_SECONDS:
+            elif time.monotonic() - came > (PATIENCE_SECONDS if self.kept() else ALONE_SECONDS):
                 self.leave.now("nothing came")
+
+    def kept(self) -> bool:
+        """Does anybody else say that it has the state?"""
+        records = self.progress.records().items()
+        return any(keeps(record, self.over.step) for peer, record in records if peer != self.network.peer_id)
 
     def end(self) -> bool:
         finished = self.state.step >= self.over.step

@@ -42,6 +42,7 @@ def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, ki
     events.about(run=link.digest[:16], step=0, round=0)
     identity = Identity.load_or_create(folder / "identity.pem")
     with ExitStack() as stack:
+        stack.enter_context(events.with_warnings())
         leave = stack.enter_context(Leave())
         stack.enter_context(identity.lock())
         first = kind.first and RunFolder(folder).has_manifest()

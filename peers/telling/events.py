@@ -6,17 +6,20 @@ a process said that was killed is kept by the next one.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from peers.run_folder import write_atomically
 
 KEPT = 200
+OURS = ("swarm", "peers", "monitoring")  # loggers
 MAX_BYTES = 1 << 20  # of an earlier process's events, from the end
 
 
@@ -53,6 +56,18 @@ class Events:
         line = record if self.form == "json" else f"{time.strftime('%H:%M:%S', time.localtime(self.clock()))} {words}"
         print(line, file=self.stream, flush=True)
 
+    @contextlib.contextmanager
+    def with_warnings(self) -> Iterator[Events]:
+        """Within it, what our own modules warn of is said like everything else."""
+        handler = _Warnings(self)
+        for name in OURS:
+            logging.getLogger(name).addHandler(handler)
+        try:
+            yield self
+        finally:
+            for name in OURS:
+                logging.getLogger(name).removeHandler(handler)
+
     def _keep(self, record: str) -> None:
         if self.path is None:
             return
@@ -67,6 +82,18 @@ class Events:
         except OSError as error:  # a full disk must not end the training
             print(f"{self.path} is not written any more: {error.strerror}", file=sys.stderr, flush=True)
             self.path = None
+
+
+class _Warnings(logging.Handler):
+    def __init__(self, events: Events) -> None:
+        super().__init__(logging.WARNING)
+        self.events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = record.getMessage()
+        self.events("warning", words[:1].upper() + words[1:])
+        if record.exc_info:  # a bug: it is for who mends it
+            print(logging.Formatter().formatException(record.exc_info), file=sys.stderr, flush=True)
 
 
 def earlier(path: Path) -> list[str]:

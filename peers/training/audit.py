@@ -37,6 +37,7 @@ class Audit:
         """SwarmErrors as the parts raise them. rounds: at most so many are computed again, in mode "local"."""
         gift = self._gift(step)
         claim = claim_of(self.commits, self._who(peer, gift.step), gift.step, gift.staleness)
+        self._require_owner(claim.peer)
         require_sent(claim, gift)
         if self.manifest.training.mode == "gradient":
             vector = self._gradient(claim, gift.step - gift.staleness)
@@ -71,6 +72,15 @@ class Audit:
             there = ", ".join(peer for roster in rosters for peer in roster) or "nobody, by the log here"
             raise ConfigError(f"--peer {name[:80]!r} names {len(found)} peers of the round of step {step} ({there})")
         return found[0]
+
+    def _require_owner(self, peer: str) -> None:
+        """A folder keeps what its own peer gave: that it is not another's proves nothing against anybody."""
+        key = self.sent / "identity.pem"
+        if key.exists() and (owner := Identity.load(key).peer_id) != peer:
+            raise ConfigError(
+                f"{self.sent} keeps what {owner} gave; name the folder of {peer} with --sent, or give the run's link "
+                "instead of a folder, and that peer is asked for it"
+            )
 
     def _gradient(self, claim: Claim, step: int) -> np.ndarray:
         """The mean gradient over the claimed samples, at the parameters of `step`."""

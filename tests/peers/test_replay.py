@@ -66,7 +66,7 @@ def test_lies_and_mistakes_are_one_line_each(
 ) -> None:
     other = Identity.load(folders["b"] / "identity.pem").peer_id
     code, said = asked(capsys, folders["a"], "--step", 8, "--peer", other)
-    assert (code, "--sent" in said) == (11, True), said
+    assert (code, f"name the folder of {other} with --sent" in said) == (3, True), said
     code, said = asked(capsys, folders["a"], "--step", 8, "--tolerance", 0.0001)
     assert (code, "did not give what the plan says" in said) == (11, True), said
     code, said = asked(capsys, folders["a"], "--step", 9)

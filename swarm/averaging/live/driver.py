@@ -209,7 +209,7 @@ class Driver:
             case events.Forked(lineage, round_):
                 if round_ > 1 and self._was_in():  # a run's first round is a fork of genesis by rule
                     self.figures.forks += 1
-                    logger.warning("round %d: no quorum answered; going on as lineage %s", round_, lineage.hex()[:12])
+                    logger.info("round %d: no quorum answered; going on as lineage %s", round_, lineage.hex()[:12])
             case events.Diverged(indices):
                 self.figures.agreement = False
                 self.lag.why = self.lag.why or f"behind: the state differs from the majority's in {len(indices)} places"

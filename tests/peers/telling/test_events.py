@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,28 @@ def test_plain_words_for_a_person_and_json_for_a_program(tmp_path: Path) -> None
     Events("json", tmp_path, machine, clock=lambda: 0.0)("step", "step 1/2: 3 samples", step=1)
     assert plain.getvalue().endswith(":00:00 step 1/2: 3 samples\n")
     assert json.loads(machine.getvalue()) == {"time": 0.0, "event": "step", "words": "step 1/2: 3 samples", "step": 1}
+
+
+def test_a_warning_is_an_event_like_any_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else it stands between them without a time, and among JSON lines as plain words."""
+    stream = io.StringIO()
+    events = Events("json", None, stream)
+    logger = logging.getLogger("swarm.averaging.live.journal")
+    with events.with_warnings():
+        logger.warning("the log cannot be written: %s", "No space left")
+        logger.info("nobody needs to read this")
+        try:
+            raise ValueError("a bug")
+        except ValueError as error:
+            logger.error("the round has stopped", exc_info=error)
+    logger.warning("nobody listens any more")
+    assert [json.loads(line)["words"] for line in stream.getvalue().splitlines()] == [
+        "The log cannot be written: No space left",
+        "The round has stopped",
+    ]
+    said = capsys.readouterr().err
+    assert "ValueError: a bug" in said
+    assert "No space left" not in said
 
 
 def test_the_file_holds_the_last_events_and_never_grows_without_bound(tmp_path: Path) -> None:

@@ -205,5 +205,5 @@ class Mortal:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=logging.INFO)
     Mortal(Options(**json.loads(sys.argv[1]))).train()
