@@ -69,7 +69,9 @@ def folders(folder: Path | None) -> list[Path]:
         raise ConfigError(f"{folder} is not a peer's folder: it holds no events.jsonl; see --dir of `bloomswarm join`")
     found = [folder] if folder else sorted(path.parent for path in (home() / "runs").glob("*/events.jsonl"))
     if not found:
-        raise ConfigError("no peer has run here yet; join a run with `bloomswarm join LINK`, or name one: status LINK")
+        raise ConfigError(
+            "no peer has run here yet; join a run with `bloomswarm join LINK`, or name its folder with --dir"
+        )
     return found
 
 

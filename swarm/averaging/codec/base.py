@@ -107,20 +107,6 @@ def writable(values: np.ndarray) -> np.ndarray:
     return values if values.flags.writeable and values.flags.c_contiguous else values.copy()
 
 
-class _Unlocked:
-    """The memory of an array, said to be writable."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values  # it lives as long as this
-        interface = values.__array_interface__
-        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
-
-
-def readable(values: np.ndarray) -> np.ndarray:
-    """For torch, over the same memory, also where that is read-only, as received bytes are: nobody may write to it."""
-    return values if values.flags.writeable else np.asarray(_Unlocked(values))
-
-
 def first_non_finite(values: np.ndarray) -> tuple[int, float] | None:
     """Index and value of the first NaN or infinity."""
     bad = np.flatnonzero(~np.isfinite(values))

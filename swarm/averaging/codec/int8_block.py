@@ -14,9 +14,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from swarm.averaging.codec.base import BLOCK, PIECE, Codec, first_non_finite, readable, writable
+from swarm.averaging.codec.base import BLOCK, Codec, first_non_finite, writable
 from swarm.averaging.codec.errors import CodecError, NonFiniteError
-from swarm.averaging.codec.quickest import Quickest
 
 TOP = 127  # the largest code; -128 is never written
 SMALLEST_BITS = 0x0080  # 2^-126 as bfloat16, the smallest normal number
@@ -117,24 +116,12 @@ def largest_in(rows: torch.Tensor) -> np.ndarray:
 
 
 def unpack(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> None:
-    """out (size,) float32 = codes (size,) int8, each block times its scale, rounded once."""
-    _unpack(codes, scales, out, trial=len(codes) == PIECE)
+    """out (size,) float32 = codes (size,) int8, each block times its scale, rounded once.
 
-
-def _in_two_passes(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> None:
+    Two passes: torch's one, which multiplies int8 by float32, is slower on most processors (docs/benchmarks.md).
+    """
     np.copyto(out, codes)
     scale_rows(out, scales)
-
-
-def _in_one_pass(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> None:
-    whole = len(out) // BLOCK * BLOCK
-    rows = torch.from_numpy(readable(codes))[:whole].view(-1, BLOCK)
-    factors = torch.from_numpy(scales)[: len(rows), None]
-    torch.mul(rows, factors, out=torch.from_numpy(out)[:whole].view(-1, BLOCK))
-    np.multiply(codes[whole:], scales[-1:], out=out[whole:])
-
-
-_unpack = Quickest(_in_two_passes, _in_one_pass)
 
 
 def scale_rows(values: np.ndarray, scales: np.ndarray) -> None:
