@@ -94,6 +94,8 @@ def peer_status(folder: Path) -> dict[str, Any]:
     state = str(health["state"])
     if state != "paused" and str(health.get("detail")).startswith("as a branch"):
         state = "forked"
+    elif state != "paused" and str(health.get("detail")).startswith("apart"):
+        state = "apart"
     elif str(health.get("detail")).startswith("and none of"):
         state = "without a state"
     if (wrong := fault(health.get("clock_skew_seconds"))) is not None:
@@ -109,6 +111,7 @@ ADVICE = {
     "assembling": "it gets ready: it reads the run's text and looks for the model's state",
     "waiting": "it is ready and waits for others, as `--wait-for` says",
     "forked": "half of the swarm went at once: it heals when the others are back; is your connection well?",
+    "apart": "it trains by itself though others are here: its log says why; see `bloomswarm doctor LINK`",
     "paused": "go on with `bloomswarm resume`",
     "downloading": "it fetches the model's state; wait",
     "without a state": "it asks again by itself; who has the state is busy, gone, or has given this peer enough for an "

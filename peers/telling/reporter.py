@@ -11,6 +11,7 @@ from monitoring.api import Watch, api_routes
 from monitoring.exporter import IDLE, PeerExporter, Text
 from monitoring.view.facts import facts_of
 from peers.checks.clock import ClockWatch
+from peers.telling.apart import Apart
 from peers.telling.around import Around
 from peers.telling.energy import measure_energy
 from peers.telling.standing import Standing
@@ -77,6 +78,7 @@ class Reporter:
         self.standing = Standing(self.exporter, network)
         self.around = Around(self.exporter, progress, network, self.standing)
         self.exporter.before_scrape = self.around.look
+        self.apart = Apart(network.peer_id, network.client)
         self.clock = ClockWatch(lambda words: events("clock", words))
 
     def __enter__(self) -> Reporter:
@@ -126,7 +128,9 @@ class Reporter:
         if self.branched is not None and step - self.branched > BRANCH_STEPS:
             self.branched = None
         branch = f"as a branch since step {self.branched:,}" if self.branched is not None else ""
-        self.exporter.detail = self.lacking or branch
+        if isinstance(outcome, Averaged) and (words := self.apart.round(len(outcome.roster), self.progress.members())):
+            self.note(words)
+        self.exporter.detail = self.lacking or self.apart.detail or branch
 
     def note(self, words: str) -> None:
         self.events("note", words)

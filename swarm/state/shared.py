@@ -45,7 +45,7 @@ class SharedState:
     def initial(cls, config: RunConfig, parameters: np.ndarray) -> SharedState:
         """The state of step 0 with these (size,) float32 parameters, which it takes over (no copy)."""
         layout, rule = _parts(config)
-        others = [np.zeros_like(parameters) for _ in rule.names]
+        others = [np.zeros(parameters.shape, np.float32) for _ in rule.names]  # unlike zeros_like it touches no page
         return cls(layout, rule, config.averaging.span_size, (parameters, *others))
 
     @classmethod
