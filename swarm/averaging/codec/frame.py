@@ -101,7 +101,8 @@ def open_frame(codec: Codec, size: int, frame: bytes | memoryview) -> np.ndarray
 
     CodecError for anything else. Takes no memory that grows with the frame.
     """
-    body, header = body_of(codec, size, frame), read_header(frame)
+    header = read_header(frame)
+    body = _body(codec, size, frame, header)
     if checksum(memoryview(frame)[: _HEADER.size], body) != header.checksum:
         raise CodecError("frame with a wrong checksum: it was damaged on the way; ask for it again")
     return body
@@ -109,7 +110,10 @@ def open_frame(codec: Codec, size: int, frame: bytes | memoryview) -> np.ndarray
 
 def body_of(codec: Codec, size: int, frame: bytes | memoryview) -> np.ndarray:
     """`open_frame` for bytes that were checked when they came: all but the checksum."""
-    header = read_header(frame)
+    return _body(codec, size, frame, read_header(frame))
+
+
+def _body(codec: Codec, size: int, frame: bytes | memoryview, header: Header) -> np.ndarray:
     if header.codec_id != codec_id(codec):
         raise CodecError(f"frame of codec {header.codec_id.hex()}, the run's is {codec.label}; the sender is off")
     if header.size != size or header.body_bytes != body_bytes(codec, size):
