@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ class Apart:
         self.rounds = 0
         self.others = 0  # that train, where this peer has been apart from them for some rounds
 
-    def round(self, roster: int, members: Mapping[str, ProgressRecord]) -> str | None:
-        """After a round of so many peers: what to say, once, where it is apart from `members`, or no longer."""
+    def round(self, roster: Collection[str], members: Mapping[str, ProgressRecord]) -> str | None:
+        """After a round of these peers: what to say, once, where this one is apart from `members`, or no longer."""
         others = {peer: each for peer, each in members.items() if peer != self.own_id and each.state in COMPUTING}
-        self.rounds = self.rounds + 1 if roster == 1 and others else 0
+        self.rounds = self.rounds + 1 if [*roster] == [self.own_id] and others else 0
         before, self.others = self.others, len(others) if self.rounds >= ROUNDS else 0
         if before and not self.others:
-            return "This peer trains with others again." if roster > 1 else None
+            return "This peer trains with others again." if others else None
         if before or not self.others:
             return None
         return f"{self.detail.capitalize()}. {self.remedy(others)}"
@@ -36,7 +36,8 @@ class Apart:
         """For `status`; empty where this peer is not apart."""
         if not self.others:
             return ""
-        return f"apart from {self.others} other{'s' if self.others > 1 else ''} who train, and cannot be reached"
+        who = "another who trains" if self.others == 1 else f"{self.others} others who train"
+        return f"apart from {who} and cannot be reached"
 
     def remedy(self, others: Mapping[str, ProgressRecord]) -> str:
         if self.client and not any(record.addresses for record in others.values()):

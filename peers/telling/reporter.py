@@ -128,8 +128,10 @@ class Reporter:
         if self.branched is not None and step - self.branched > BRANCH_STEPS:
             self.branched = None
         branch = f"as a branch since step {self.branched:,}" if self.branched is not None else ""
-        if isinstance(outcome, Averaged) and (words := self.apart.round(len(outcome.roster), self.progress.members())):
-            self.note(words)
+        if isinstance(outcome, Averaged):
+            words = self.apart.round([member.peer_id for member in outcome.roster], self.progress.members())
+            if words is not None:
+                self.note(words)
         self.exporter.detail = self.lacking or self.apart.detail or branch
 
     def note(self, words: str) -> None:
