@@ -26,8 +26,8 @@ class AddressBook:
         """What `peer_id` itself has signed; from any thread. What cannot be its address is left out when it is used."""
         if not addresses:
             return
+        self._said.pop(peer_id, None)  # to the end
         self._said[peer_id] = tuple(addresses)
-        self._said.move_to_end(peer_id)
         while len(self._said) > MOST_PEERS:
             self._said.popitem(last=False)
 
@@ -41,9 +41,14 @@ class AddressBook:
             return False
         if peer_id not in self._dials:
             self._dials[peer_id] = asyncio.ensure_future(_dial(control, peer_id, known))
-            self._dials[peer_id].add_done_callback(lambda _: self._dials.pop(peer_id))
+            self._dials[peer_id].add_done_callback(lambda dial: self._over(peer_id, dial))
         await asyncio.shield(self._dials[peer_id])
         return True
+
+    def _over(self, peer_id: str, dial: asyncio.Future[None]) -> None:
+        del self._dials[peer_id]
+        if not dial.cancelled():
+            dial.exception()  # whoever waited has it, if anybody still did
 
 
 async def _dial(control: str, peer_id: str, addresses: list[str]) -> None:
