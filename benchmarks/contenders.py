@@ -27,8 +27,10 @@ class Ours:
         from swarm.heap import keep_freed_memory
         from swarm.network.host import Network
         from swarm.trust.identity import Identity
+        from swarm.update.golden import require_golden
 
-        keep_freed_memory()  # as a peer does
+        keep_freed_memory()  # as a peer does, both
+        require_golden()
         self.index, self.count = index, count
         manifest = manifest_of(values, count)
         self.network = Network(Identity.generate(), manifest.digest, initial_peers=addresses).start()
