@@ -45,7 +45,7 @@ def is_dialable(text: str) -> bool:
     return True
 
 
-def doors(peer_id: str, addresses: Iterable[str]) -> list[str]:
+def doors_of(peer_id: str, addresses: Iterable[str]) -> list[str]:
     """Those of what a peer says of where it is that can be so."""
     return [text for text in addresses if text.endswith(f"/p2p/{peer_id}") and is_dialable(text)]
 

@@ -15,7 +15,7 @@ import click
 
 from peers.commands.taking_part import FORMAT, JSON
 from peers.finding.acquaintances import Acquaintances
-from swarm.address import doors
+from swarm.address import doors_of
 from swarm.errors import IdentityError, LinkError, NetworkError, ResourceError
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ class Seed:
 
         others = [seed for seed in records.items() if seed[1].role == "seed" and seed[0] != self.network.peer_id]
         doors = own[:OWN_DOORS] + [
-            door for peer, record in sorted(others) for door in doors(peer, record.addresses)[:OF_ANOTHER]
+            door for peer, record in sorted(others) for door in doors_of(peer, record.addresses)[:OF_ANOTHER]
         ]
         link = str(Link(self.signed.digest, tuple(dict.fromkeys(doors))[:MOST_DOORS]))
         if link == self.link:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peers.run_folder import write_atomically
-from swarm.address import doors, is_dialable
+from swarm.address import doors_of, is_dialable
 
 if TYPE_CHECKING:
     from swarm.records import ProgressRecord
@@ -42,7 +42,7 @@ class Acquaintances:
         """Keep what these peers say of where they are; each may only name itself. Those that train come first."""
         known: list[str] = []
         for peer, record in sorted(records.items(), key=lambda item: item[1].role != "trainer"):
-            known += doors(peer, record.addresses)[:OF_ONE] if peer != own_id else []
+            known += doors_of(peer, record.addresses)[:OF_ONE] if peer != own_id else []
         kept = tuple(known[:MOST])
         if kept and kept != self.kept:
             try:

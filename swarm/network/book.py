@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from swarm.address import doors
+from swarm.address import doors_of
 from swarm.network.pipe import dial
 
 MOST_PEERS = 4096
@@ -36,7 +36,7 @@ class AddressBook:
 
         The daemon answers simultaneous dials of one peer with each other's errors: there is one at a time.
         """
-        known = [door.rpartition("/p2p/")[0] for door in doors(peer_id, self._said.get(peer_id, ()))]
+        known = [door.rpartition("/p2p/")[0] for door in doors_of(peer_id, self._said.get(peer_id, ()))]
         if not known:
             return False
         if peer_id not in self._dials:
