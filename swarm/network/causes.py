@@ -11,12 +11,7 @@ def dial_cause(said: str) -> str:
     return " ".join(said.split())[:160] or "no reason given"
 
 
-def is_unreached(said: str) -> bool:
-    """Was there no connection? Else the peer was there, and does not serve what was asked."""
-    return dial_cause(said) not in (NOT_SERVED, ITSELF)
-
-
-NOT_SERVED, ITSELF = "it does not serve this run", "that is this peer itself"
+UNKNOWN, NOT_SERVED = "its address is not known", "it does not serve this run"
 _CAUSES = [
     ("peer id mismatch", "another peer answers there"),
     ("connection refused", "connection refused"),
@@ -27,9 +22,9 @@ _CAUSES = [
     ("deadline exceeded", "no answer (timed out)"),
     ("protocols not supported", NOT_SERVED),
     ("protocol not supported", NOT_SERVED),
-    ("routing: not found", "its address is not known"),
-    ("failed to find any peer in table", "its address is not known"),
-    ("no addresses", "its address is not known"),
-    ("dial to self", ITSELF),
+    ("routing: not found", UNKNOWN),
+    ("failed to find any peer in table", UNKNOWN),
+    ("no addresses", UNKNOWN),
+    ("dial to self", "that is this peer itself"),
     ("dial backoff", "connection failed a moment ago"),
 ]

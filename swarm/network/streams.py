@@ -19,7 +19,7 @@ from collections import Counter
 from swarm.network.allowance import Allowance
 from swarm.network.book import AddressBook
 from swarm.network.caps import UNCAPPED, Caps
-from swarm.network.causes import is_unreached
+from swarm.network.causes import NOT_SERVED, UNKNOWN, dial_cause
 from swarm.network.conversations import LENGTH, Conversation
 from swarm.network.failure import PeerError, RefusedError, failures
 from swarm.network.pipe import Buffer, DaemonError, Listener, Pipe, open_stream
@@ -156,15 +156,22 @@ class Streams:
             await self._listener.close()
 
     async def _pipe(self, peer_id: str, name: str) -> Pipe:
-        protocol = self._prefix + name
         try:
-            pipe = await open_stream(self._control, peer_id, protocol)
+            pipe = await open_stream(self._control, peer_id, self._prefix + name)
         except DaemonError as error:
-            if not is_unreached(str(error)) or not await self.book.dial(self._control, peer_id):
-                raise
-            pipe = await open_stream(self._control, peer_id, protocol)
+            await self._dial(peer_id, error)
+            pipe = await open_stream(self._control, peer_id, self._prefix + name)
         pipe.caps = self._caps
         return pipe
+
+    async def _dial(self, peer_id: str, error: DaemonError) -> None:
+        """Reach a peer where its record says it is; `error` is why it was not reached, raised where this fails too."""
+        cause = dial_cause(str(error))
+        try:
+            if cause == NOT_SERVED or not await self.book.dial(self._control, peer_id):
+                raise error
+        except DaemonError as again:
+            raise again if cause == UNKNOWN else error from None
 
     async def _register(self, name: str, service: Service) -> None:
         assert name not in self._services, f"{name} is registered already"
