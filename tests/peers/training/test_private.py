@@ -64,7 +64,7 @@ def test_the_question_says_what_others_learn(manifest: Manifest) -> None:
 @pytest.mark.timeout(300)
 def test_nothing_of_the_text_leaves_the_machine(tmp_path: Path) -> None:
     """A peer with private text and one without; all that the other one has, and all that was told, is searched."""
-    text = tmp_path / "diary"
+    text = tmp_path / "notes-of-mine"
     text.mkdir()
     rows = "".join(
         json.dumps({"text": f"{SECRET} was here on day {day}, and nobody saw it."}) + "\n" for day in range(80)
@@ -86,7 +86,7 @@ def test_nothing_of_the_text_leaves_the_machine(tmp_path: Path) -> None:
     assert set(mine["tokens_by_language"]) == {"en"}
     assert [record["loss"] for record in records if record["role"] == "trainer" and not record["private"]] != [None]
     said = json.dumps(records)
-    hidden = [SECRET, NAME, str(text), "diary"]
+    hidden = [SECRET, NAME, str(text), text.name]
     assert not [word for word in hidden if word in said]
     for folder in ("public", "small"):
         for path in (tmp_path / "swarm" / folder).rglob("*"):
