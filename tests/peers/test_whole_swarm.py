@@ -40,7 +40,7 @@ def network(run: Run, script: Script | None = None) -> SimulatedSwarm:
 
 def one_big_batch(run: Run, steps: int) -> tuple[np.ndarray, list[Contribution]]:
     """The parameters of a single machine that reads, at each step, every sample that the peers read."""
-    state, plan, store = run.state(), run.plan(), run.batches("x")._store
+    state, plan, store = run.state(), run.plan(), run.store()
     sums, gifts = run.accumulator(state), []
     for step in range(steps):
         sums.reset()

@@ -27,7 +27,7 @@ from swarm.data.batches import Batches
 from swarm.data.plan import Plan
 from swarm.data.sources import texts_by_language
 from swarm.data.stock import take_stock
-from swarm.data.store import open_store
+from swarm.data.store import TokenStore, open_store
 from swarm.data.tokenizer import load as load_tokenizer
 from swarm.data.tokenizer import train
 from swarm.model.bloom import model_from_vector, starting_vector
@@ -79,10 +79,12 @@ class Run:
         )
         return cls(SignedManifest.sign(manifest, owner), tokenizer, folder)
 
-    def batches(self, peer: str) -> Batches:
+    def store(self) -> TokenStore:
         data = self.signed.manifest.data
-        store = open_store(data, load_tokenizer(self.tokenizer), LENGTH, root=None, cache=self.cache)
-        return Batches(store, self.plan(), peer)
+        return open_store(data, load_tokenizer(self.tokenizer), LENGTH, root=None, cache=self.cache)
+
+    def batches(self, peer: str) -> Batches:
+        return Batches(self.store(), self.plan(), peer)
 
     def plan(self) -> Plan:
         return Plan(self.signed.manifest.data, BATCH)
