@@ -25,4 +25,8 @@ def cpu_seconds(module: str) -> float:
     "module", ["swarm.run.manifest", "swarm.trust.identity", "swarm.run.link", "swarm.settings", "swarm.run.sizing"]
 )
 def test_importing_is_quick_and_loads_nothing_heavy(module: str) -> None:
-    assert min(cpu_seconds(module) for _ in range(3)) < 0.35  # 0.04 to 0.16 measured on an idle machine
+    """0.04 to 0.16 s on an idle machine; up to twice as much where other tests run beside it."""
+    tries: list[float] = []
+    while len(tries) < 12 and min(tries, default=1.0) >= 0.35:
+        tries.append(cpu_seconds(module))
+    assert min(tries) < 0.35, tries
