@@ -66,20 +66,36 @@ def counted(full: int, clients: int) -> list[tuple[float, float]]:
     return [(each.stats.bytes_sent / VALUES, each.stats.bytes_received / VALUES) for each in last]
 
 
-@pytest.mark.timeout(120)
+def undisturbed(full: int, clients: int) -> list[tuple[float, float]]:
+    """The same, of the first of three tries in which nothing was sent twice: a machine that stands still for half a
+    second makes a reducer ask again for what is on its way. The last one, where each try had that."""
+    for _ in range(3):
+        moved = counted(full, clients)
+        if sum(sent for sent, _ in moved) <= 1.01 * SCALES * sum(least(full, clients)):
+            break
+    return moved
+
+
+def least(full: int, clients: int) -> list[float]:
+    """Vectors that each peer sends: its parts to the other reducers, and the mean of its spans to all others."""
+    others = full + clients - 1
+    return [(full - 1) / full + others / full] * full + [1.0] * clients
+
+
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("full", [2, 4, 6])
 def test_a_full_peer_moves_what_the_formula_says(full: int) -> None:
-    moved = counted(full, 0)
+    moved = undisturbed(full, 0)
     formula = 2 * (full - 1) / full * SCALES
     for sent, received in moved:
         assert 0.9 * formula < sent <= FULL
         assert 0.9 * formula < received <= FULL
     mean = sum(sent for sent, _ in moved) / full
-    assert 0.99 * formula < mean <= 1.1 * formula  # on a busy machine a part is asked for again now and then
+    assert 0.99 * formula < mean <= 1.1 * formula
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_client_mode_peer_gives_and_takes_one_vector() -> None:
-    *_, client = counted(3, 1)
+    *_, client = undisturbed(3, 1)
     assert SCALES <= client[0] <= CLIENT
     assert SCALES <= client[1] <= CLIENT
