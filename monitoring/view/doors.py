@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from monitoring.view.swarm import SwarmView
-from swarm.address import AddressError, check_dialable
+from swarm.address import doors_of
 from swarm.errors import LinkError
 from swarm.run.link import parse
 
@@ -21,23 +21,12 @@ def join_link(view: SwarmView) -> str:
         link = parse(view.facts.link)
     except LinkError:
         return view.facts.link
-    announced = {peer: _own(peer, known.record.addresses) for peer, known in view.known.items() if not known.departed}
+    announced = {
+        peer: doors_of(peer, known.record.addresses) for peer, known in view.known.items() if not known.departed
+    }
     here = {door for doors in announced.values() for door in doors}
     seeds = [peer for peer in sorted(announced) if view.known[peer].record.role == "seed"]
     doors = [door for peer in seeds for door in announced[peer][:OF_ONE]][:MOST_DOORS]
     if not doors or here & set(link.peers):
         return view.facts.link
     return str(replace(link, peers=(*doors, *link.peers[:MOST_DOORS])))
-
-
-def _own(peer: str, addresses: tuple[str, ...]) -> list[str]:
-    """What a peer says of where it is: its words, so each must be an address, and of itself."""
-    return [each for each in addresses if each.endswith(f"/p2p/{peer}") and _dialable(each)]
-
-
-def _dialable(address: str) -> bool:
-    try:
-        check_dialable(address)
-    except AddressError:
-        return False
-    return True

@@ -10,7 +10,7 @@ import torch
 
 from swarm.errors import RunFailedError
 from swarm.model.bloom import model_from_vector
-from swarm.model.gradient import IGNORED, GradientAccumulator, Precision, sample_losses
+from swarm.model.gradient import IGNORED, GradientAccumulator, Precision, on_device, sample_losses
 from swarm.model.initial import initial_vector
 from swarm.model.layout import Layout
 from swarm.run.schema import ModelSpec
@@ -139,3 +139,25 @@ def test_a_gradient_that_is_not_finite_is_named_by_its_tensor() -> None:
         RunFailedError, match=r"the gradient of transformer\.h\.1\.mlp\.dense_h_to_4h\.bias is not fini"
     ):
         accumulator.contribution()
+
+
+def test_a_batch_goes_to_a_gpu_from_pinned_memory_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none here: what is asked of torch is looked at. Elsewhere nothing is pinned."""
+    asked: list[object] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        asked.append("pinned")
+        return tensor
+
+    def to(tensor: torch.Tensor, device: torch.device, **how: object) -> torch.Tensor:
+        asked.append((device.type, how))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    values = np.arange(6).reshape(2, 3)
+    assert on_device(values, torch.device("cuda")).tolist() == values.tolist()
+    assert asked == ["pinned", ("cuda", {"non_blocking": True})]
+    asked.clear()
+    on_device(values, torch.device("cpu"))
+    assert asked == [("cpu", {})]

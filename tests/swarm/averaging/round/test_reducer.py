@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from swarm.averaging.round.events import Held
-from swarm.averaging.round.messages import Ballot, Fetch, Message, Part, Propose, Vote
+from swarm.averaging.round.messages import Ballot, Fetch, Message, Part, Propose, Roster, Vote
+from swarm.averaging.round.reducer import Reducer
 from swarm.averaging.simulation.machine import Machine
 from tests.swarm.averaging.round.table import FOUR, Table, host_of, running
 
@@ -68,6 +70,29 @@ def test_reducers_give_up_on_senders_before_their_host_gives_up_on_them() -> Non
     assert not full(table)
     assert table.messages(2)["Roster"] == 3, "the host has reassigned a span"
     assert table.now - began < 5.0
+
+
+def test_a_host_that_says_a_year_costs_its_own_ballot() -> None:
+    table = running(spans=4)
+    host = host_of(table)
+    mute = [name for name in FOUR if name != host][:2]
+    table.machines[host].core.context.patience = lambda number, bandwidths=(): 3e7  # type: ignore[method-assign]
+    table.on(Part, 2, lambda machine, to, message: machine.name in mute)
+    table.touch(table.now, math.inf, lambda source, to: source in mute and to not in mute)
+    began = table.now
+    table.until_round(2, *[name for name in FOUR if name != host])
+    assert table.outcome(2, mute[0]).ballot.number == 1
+    assert table.now - began < 30.0
+
+
+def test_no_host_makes_a_reducer_report_at_once_that_nothing_came() -> None:
+    table = running()
+    roster = next(said.message for said in table.said if isinstance(said.message, Roster))
+    anna = table.machines["anna"].core
+    reducer = Reducer(anna.context, table.genesis, {})
+    reducer.on_roster(table.now, replace(roster, patience=0.0))  # type: ignore[type-var]
+    assert {task.gathering.limit for task in reducer.tasks.values()} == {anna.context.policy.floor_seconds}
+    assert not any(task.senders for task in reducer.tasks.values())
 
 
 def parts_here(table: Table, name: str) -> int:
