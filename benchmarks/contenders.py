@@ -22,6 +22,7 @@ class Ours:
         import numpy as np
 
         from benchmarks.run import layout_of, manifest_of
+        from swarm.averaging.codec import compiled
         from swarm.averaging.live.averager import RoundAverager
         from swarm.averaging.live.start import Start, Surroundings
         from swarm.heap import keep_freed_memory
@@ -29,8 +30,9 @@ class Ours:
         from swarm.trust.identity import Identity
         from swarm.update.golden import require_golden
 
-        keep_freed_memory()  # as a peer does, both
+        keep_freed_memory()  # as a peer does, all three; the last after its first commit
         require_golden()
+        compiled.ready()
         self.index, self.count = index, count
         manifest = manifest_of(values, count)
         self.network = Network(Identity.generate(), manifest.digest, initial_peers=addresses).start()

@@ -13,9 +13,11 @@ def arithmetic_seconds(values: int, peers: int, repeat: int = 5) -> float:
     """CPU seconds of one peer with one thread for its share of a round among so many, warm; a median."""
     import torch
 
+    from swarm.averaging.codec import compiled
     from swarm.heap import keep_freed_memory
 
     keep_freed_memory()
+    compiled.ready()
     torch.set_num_threads(1)
     return median([_once(values, peers) for _ in range(repeat + 1)][1:])
 

@@ -13,7 +13,11 @@ from peers.checks.finding import Finding, fail, ok, warn
 
 DISTRIBUTION = "bloomswarm"
 OURS = ("swarm", "peers", "monitoring")
-OPTIONAL = {"bitsandbytes": "the 8-bit inner optimizer and hivemind's codecs", "matplotlib": "the demo's loss curve"}
+OPTIONAL = {
+    "bitsandbytes": "the 8-bit inner optimizer and hivemind's codecs",
+    "matplotlib": "the demo's loss curve",
+    "numba": "codec in one pass, rounds compute longer",
+}
 INSTALL = "make install"
 
 

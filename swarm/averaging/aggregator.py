@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from swarm.averaging.codec.base import FLOAT32_MAX, PIECE, Codec
-from swarm.averaging.codec.coding import Encoded, Frame, add_residual, encode_pieces
+from swarm.averaging.codec.coding import Encoded, Frame, encode_pieces
 from swarm.averaging.codec.frame import body_of
 from swarm.errors import IncompatibleError
 
@@ -87,14 +87,14 @@ def reduce_span(
     mean = np.empty(min(size, PIECE), np.float32)
     combine = combination(codec, aggregator, size, contributions, total_weight)
 
-    def fill(part: slice, out: np.ndarray, cut: bool) -> None:
+    def source(part: slice, cut: bool) -> tuple[np.ndarray, np.ndarray | None]:
         piece = mean[: part.stop - part.start]
         combine(part, piece)
         if cut:
             np.clip(piece, -FLOAT32_MAX, FLOAT32_MAX, out=piece)  # shares may add up to a hair over 1
-        add_residual(piece, None if residual is None else residual[part], out, cut=cut)
+        return piece, None if residual is None else residual[part]
 
-    return encode_pieces(codec, size, fill, measure=False)
+    return encode_pieces(codec, size, source, measure=False)
 
 
 def combination(

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = (
     "a37b748c6b4598e4a9e948d444a9cdeec7be0bffd00fb531af5add8cc5fef972"  # a change breaks every run begun from a seed
 )
-CODE = "from tests.swarm.test_identical import tell; tell(threads={threads}, model={model})"
+CODE = "from tests.swarm.test_identical import tell; tell(threads={threads}, model={model}, kernels={kernels})"
 
 
 def switchable() -> str:
@@ -36,6 +36,8 @@ ENVIRONMENTS = {
     "both": {"NPY_DISABLE_CPU_FEATURES": switchable(), "ATEN_CPU_CAPABILITY": "default"},
     "one thread": {"OMP_NUM_THREADS": "1"},
     "two threads": {"OMP_NUM_THREADS": "2"},
+    "compiled": {},
+    "compiled for any processor": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
 }
 WITH_MODEL = {"torch avx2", "both"}  # transformers takes as long to import as all else together
 
@@ -50,10 +52,14 @@ def model_digest() -> str:
     return vector_digest(Layout.of(SPEC).gather(build_model(SPEC)))
 
 
-def tell(*, threads: int, model: bool) -> None:
+def tell(*, threads: int, model: bool, kernels: bool) -> None:
     import torch
 
+    from swarm.averaging.codec import compiled
+
     torch.set_num_threads(threads)
+    if kernels:
+        assert compiled.ready()
     found = {"codec": codec.golden(), "update": golden.golden_digest()}
     print(json.dumps(found | ({"model": model_digest()} if model else {})))
 
@@ -75,7 +81,8 @@ def test_the_same_digests_in(name: str) -> None:
     from tests.swarm.model.test_bloom import PINNED
 
     model = name in WITH_MODEL
-    result = python(CODE.format(threads=2 if name == "two threads" else 1, model=model), **ENVIRONMENTS[name])
+    threads, kernels = 2 if name == "two threads" else 1, name.startswith("compiled")
+    result = python(CODE.format(threads=threads, model=model, kernels=kernels), **ENVIRONMENTS[name])
     assert result.returncode == 0, result.stderr[-300:]
     wanted = {"codec": codec.DIGEST, "update": golden.DIGEST} | ({"model": PINNED} if model else {})
     assert json.loads(result.stdout) == wanted

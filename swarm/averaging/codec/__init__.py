@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swarm.averaging.codec import compiled
 from swarm.averaging.codec.base import BLOCK, PIECE, Codec
 from swarm.averaging.codec.coding import (
     Encoded,
@@ -32,6 +33,7 @@ __all__ = [
     "Quality",
     "check",
     "codec_named",
+    "compiled",
     "decode",
     "encode",
     "encode_with_feedback",

@@ -54,6 +54,17 @@ class Codec(ABC):
         self.encode(values, out)
         self.decode(out, back)
 
+    def encode_owed(
+        self, values: np.ndarray, owed: np.ndarray | None, out: np.ndarray, left: np.ndarray, *, measure: bool
+    ) -> np.ndarray | None:
+        """Encode values + owed and write what that loses to `left`, all in one, the same bits as step by step.
+
+        values: (size,) float32. owed, left: (size,) uint16, bfloat16 bits. Returns the sums of total x total, lost x
+        lost and total x decoded, (3,) float64, zeros if nobody is to `measure` them; or None, and then `out` and `left`
+        are undefined, where this cannot be done, or the values need a closer look. Here: never.
+        """
+        return None
+
     def add(self, body: np.ndarray, share: float, out: np.ndarray, scratch: np.ndarray) -> None:
         """Add `share` times the decoded values to `out` (size,) float32, the same bits on every machine.
 

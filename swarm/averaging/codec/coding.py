@@ -12,7 +12,7 @@ outcome, in place, with `residual_after`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from swarm.averaging.codec.errors import NonFiniteError
 from swarm.averaging.codec.frame import new_frame, open_frame, seal
 
 Frame = bytes | memoryview
-Fill = Callable[[slice, np.ndarray, bool], None]  # (part of the span, where its values go, cut what overflows)
+Source = Callable[[slice, bool], tuple[np.ndarray, np.ndarray | None]]  # (part of the span, cut what overflows)
 
 
 @dataclass(frozen=True)
@@ -132,42 +132,60 @@ def encode_with_feedback(
     Raises NonFiniteError (index within `values`) for NaN and infinities in either.
     """
 
-    def total(part: slice, out: np.ndarray, cut: bool) -> None:
-        add_residual(values[part], None if residual is None else residual[part], out, cut=cut)
+    def source(part: slice, cut: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        return values[part], None if residual is None else residual[part]
 
-    return encode_pieces(codec, len(values), total, out)
+    return encode_pieces(codec, len(values), source, out)
 
 
 def encode_pieces(
-    codec: Codec, size: int, fill: Fill, out: np.ndarray | None = None, *, measure: bool = True
+    codec: Codec, size: int, source: Source, out: np.ndarray | None = None, *, measure: bool = True
 ) -> Encoded:
-    """Encode what `fill` writes into each piece, and keep what that loses; `out`: memory for the residual.
+    """Encode the values and the residual that `source` has for each piece, and keep what that loses.
 
-    measure: tell the quality too, an eighth of the time.
+    out: memory for the residual. measure: tell the quality too, an eighth of the time.
     """
     frame, body = new_frame(codec, size)
     residual = np.empty(size, np.uint16) if out is None else out
-    scratch, decoded = np.empty(min(size, PIECE), np.float32), np.empty(min(size, PIECE), np.float32)
     quality, start = Quality(), 0
+    steps = _Steps(codec, source, measure)
     for part in pieces(size):
-        length = part.stop - part.start
-        total, back = scratch[:length], decoded[:length]
-        piece = body[start : start + codec.wire_bytes(length)]
-        fill(part, total, False)
-        try:
-            codec.encode_both(total, piece, back)
-        except NonFiniteError:  # perhaps only a sum that overflowed
-            fill(part, total, True)
-            try:
-                codec.encode_both(total, piece, back)
-            except NonFiniteError as error:
-                raise error.shifted(part.start) from None
-        product = _dot(total, back) if measure else 0.0
-        _settle(total, back, residual[part])
-        if measure:
-            quality += _quality(total, back, product)
+        piece = body[start : start + codec.wire_bytes(part.stop - part.start)]
+        values, owed = source(part, False)
+        sums = codec.encode_owed(values, owed, piece, residual[part], measure=measure)
+        if sums is None or (measure and not _in_range(sums)):
+            quality += steps.encode(part, piece, residual[part])
+        elif measure:
+            quality += Quality(*sums.tolist())
         start += len(piece)
     return Encoded(seal(codec, size, frame), residual, quality)
+
+
+class _Steps:
+    """One piece after the other, step by step, in the same scratch memory."""
+
+    def __init__(self, codec: Codec, source: Source, measure: bool) -> None:
+        self.codec, self.source, self.measure = codec, source, measure
+        self.scratch = np.empty((2, 0), np.float32)
+
+    def encode(self, part: slice, piece: np.ndarray, residual: np.ndarray) -> Quality:
+        """Write the piece and what it loses. NonFiniteError (index within the span)."""
+        length = part.stop - part.start
+        if self.scratch.shape[1] < length:
+            self.scratch = np.empty((2, length), np.float32)
+        total, back = self.scratch[0, :length], self.scratch[1, :length]
+        add_residual(*self.source(part, False), total, cut=False)
+        try:
+            self.codec.encode_both(total, piece, back)
+        except NonFiniteError:  # perhaps only a sum that overflowed
+            add_residual(*self.source(part, True), total, cut=True)
+            try:
+                self.codec.encode_both(total, piece, back)
+            except NonFiniteError as error:
+                raise error.shifted(part.start) from None
+        product = _dot(total, back) if self.measure else 0.0
+        _settle(total, back, residual)
+        return _quality(total, back, product) if self.measure else Quality()
 
 
 def residual_after(
@@ -237,7 +255,12 @@ def _dot(one: np.ndarray, other: np.ndarray) -> float:
 def _quality(total: np.ndarray, lost: np.ndarray, product: float) -> Quality:
     """product: of `total` and what was decoded."""
     sums = [_dot(total, total), _dot(lost, lost), product]
-    if not all(math.isfinite(item) for item in sums) or 0 <= sums[1] < 1e-30 or sums[0] < 1e-30:
+    if not _in_range(sums):
         wide, error = total.astype(np.float64), lost.astype(np.float64)  # float32 squares left their range
         sums = [float(wide @ wide), float(error @ error), float(wide @ (wide - error))]
     return Quality(*sums)
+
+
+def _in_range(sums: Sequence[float] | np.ndarray) -> bool:
+    """Did the squares, added in float32, neither overflow nor vanish?"""
+    return all(math.isfinite(item) for item in sums) and sums[0] >= 1e-30 and sums[1] >= 1e-30

@@ -7,16 +7,24 @@ Bytes of a piece: the scales (blocks,) little-endian bfloat16, then the codes (s
 largest magnitude over 127, rounded up to bfloat16, so no code leaves the range. It lies between 2^-126 (also for a
 block of zeros) and 1.0078125 x 2^121, so a decoded value, code x scale, is exact in float32 and neither denormal nor
 infinite.
+
+Everything is written twice: with numpy's and torch's arrays, and in `kernels`, which are several times as fast and
+used once a process has them. The bits are the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
+
 import numpy as np
 import torch
 
+from swarm.averaging.codec import compiled
 from swarm.averaging.codec.base import BLOCK, Codec, first_non_finite, writable
 from swarm.averaging.codec.errors import CodecError, NonFiniteError
 
+NOTHING_OWED, NOT_MEASURED = np.empty(0, np.uint16), np.empty(0)
 TOP = 127  # the largest code; -128 is never written
 SMALLEST_BITS = 0x0080  # 2^-126 as bfloat16, the smallest normal number
 LARGEST_BITS = 0x7C01  # 1.0078125 x 2^121, the largest bfloat16 of which 127 are still a float32
@@ -28,11 +36,21 @@ class Int8Block(Codec):
     name = "int8-block"
     version = 1
 
+    def __init__(self, kernels: Callable[[], ModuleType | None] = compiled.current) -> None:
+        """kernels: where to look for them at every call."""
+        self.kernels = kernels
+
     def wire_bytes(self, size: int) -> int:
         return size + 2 * blocks_of(size)
 
     def encode(self, values: np.ndarray, out: np.ndarray) -> None:
-        self._encode(values, out, np.empty(len(values), np.float32))
+        if self._in_one(values, None, out, NOTHING_OWED, NOT_MEASURED) is None:
+            self._encode(values, out, np.empty(len(values), np.float32))
+
+    def encode_owed(
+        self, values: np.ndarray, owed: np.ndarray | None, out: np.ndarray, left: np.ndarray, *, measure: bool
+    ) -> np.ndarray | None:
+        return self._in_one(values, owed, out, left, np.zeros(3) if measure else NOT_MEASURED)
 
     def encode_both(self, values: np.ndarray, out: np.ndarray, back: np.ndarray) -> None:
         """The rounded quotients are the codes already: nothing is read back and checked."""
@@ -56,22 +74,53 @@ class Int8Block(Codec):
         out[: 2 * blocks].view("<u2")[:] = bits
         return bits
 
+    def _in_one(
+        self, values: np.ndarray, owed: np.ndarray | None, out: np.ndarray, left: np.ndarray, sums: np.ndarray
+    ) -> np.ndarray | None:
+        kernels = self.kernels()
+        if kernels is None:
+            return None
+        blocks = blocks_of(len(values))
+        bits, codes = np.empty(blocks, np.uint16), out[2 * blocks :].view(np.int8)
+        debt = NOTHING_OWED if owed is None else plain(owed)
+        if kernels.encode(plain(values), debt, codes, bits, left, sums) >= 0:
+            return None
+        out[: 2 * blocks].view("<u2")[:] = bits
+        return sums
+
     def decode(self, body: np.ndarray, out: np.ndarray) -> None:
         scales, codes = self._parts(body, len(out))
-        unpack(codes, scales, out)
+        kernels = self.kernels()
+        if kernels is None:
+            require_codes(codes.min(initial=0))
+            unpack(codes, scales, out)
+        else:
+            require_codes(kernels.unpack(codes, scales, out))
 
     def add(self, body: np.ndarray, share: float, out: np.ndarray, scratch: np.ndarray) -> None:
         """Share and scale in one multiplication."""
         scales, codes = self._parts(body, len(out))
-        unpack(codes, scales * np.float32(share), scratch)
-        torch.from_numpy(out).add_(torch.from_numpy(scratch))
+        scales *= np.float32(share)
+        kernels = self.kernels()
+        if kernels is None:
+            require_codes(codes.min(initial=0))
+            unpack(codes, scales, scratch)
+            torch.from_numpy(out).add_(torch.from_numpy(scratch))
+        else:
+            require_codes(kernels.add(codes, scales, out))
 
     def check(self, body: np.ndarray, size: int) -> None:
-        self._parts(body, size)
+        require_codes(self._parts(body, size)[1].min(initial=0))
 
     def squares(self, body: np.ndarray, size: int) -> np.ndarray:
         """Exact: a block's squared codes add up below 2^24, the scale's square has 16 bits, both fit a double."""
         scales, codes = self._parts(body, size)
+        kernels = self.kernels()
+        if kernels is not None:
+            exact = np.empty(len(scales))
+            require_codes(kernels.squares(codes, exact))
+            return exact * np.square(scales.astype(np.float64))
+        require_codes(codes.min(initial=0))
         padded = np.empty((len(scales), BLOCK), np.float32)
         flat = padded.reshape(-1)
         flat[:size], flat[size:] = codes, 0
@@ -87,14 +136,23 @@ class Int8Block(Codec):
         return np.repeat(0.501 * step, BLOCK)[: len(values)]
 
     def _parts(self, body: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scales (blocks,) float32 and codes (size,) int8, checked."""
+        """Scales (blocks,) float32, checked, in memory of their own, and codes (size,) int8."""
         blocks = blocks_of(size)
         bits, codes = body[: 2 * blocks].view("<u2"), body[2 * blocks :].view(np.int8)
         if bits.max(initial=0) > LARGEST_BITS or bits.min(initial=LARGEST_BITS) < SMALLEST_BITS:
             raise CodecError(f"{self.label}: a scale is not a normal number in range; the bytes are damaged")
-        if codes.min(initial=0) < -TOP:
-            raise CodecError(f"{self.label}: a code is -128, which is never written; the bytes are damaged")
         return from_bits(bits), codes
+
+
+def require_codes(least: np.int8) -> None:
+    """CodecError where the least code of a piece is one that nobody writes."""
+    if least < -TOP:
+        raise CodecError(f"{Int8Block().label}: a code is -128, which is never written; the bytes are damaged")
+
+
+def plain(values: np.ndarray) -> np.ndarray:
+    """`values` or, where they are strided or not aligned, a copy: all that `kernels` take."""
+    return values if values.flags.c_contiguous and values.flags.aligned else values.copy()
 
 
 def blocks_of(size: int) -> int:

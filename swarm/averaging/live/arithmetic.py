@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from swarm.averaging.aggregator import reduce_span
-from swarm.averaging.codec import CodecError, Encoded, Frame, Quality, check, encode_with_feedback, squares
+from swarm.averaging.codec import CodecError, Encoded, Frame, Quality, check, compiled, encode_with_feedback, squares
 from swarm.averaging.live.residuals import Residuals, Trial
 from swarm.averaging.live.store import Store
 from swarm.averaging.live.terms import Terms
@@ -125,6 +125,8 @@ class Arithmetic:
         match effect.role, effect.verdict:
             case "sender", "adopt":
                 self.trials.pop(effect.span, None)
+                if self.terms.size >= compiled.WORTH:
+                    compiled.start()
             case "sender", "keep":
                 trial = self.trials.pop(effect.span, None)
                 if trial is not None:
