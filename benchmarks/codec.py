@@ -89,7 +89,8 @@ def _speeds(codec, vector, repeat: int) -> dict:
     """Throughputs in GB/s of float32 and ratios, medians over `repeat` turns."""
     import numpy as np
 
-    from swarm.averaging.codec import compiled, encode_with_feedback, frame_bytes
+    from swarm import compiled
+    from swarm.averaging.codec import encode_with_feedback, frame_bytes
 
     print("compiled by numba:", "yes" if compiled.ready() else "no, by numpy and torch")
     spans = [vector[start : start + SPAN] for start in range(0, len(vector), SPAN)]

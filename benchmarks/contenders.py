@@ -22,7 +22,7 @@ class Ours:
         import numpy as np
 
         from benchmarks.run import layout_of, manifest_of
-        from swarm.averaging.codec import compiled
+        from swarm import compiled
         from swarm.averaging.live.averager import RoundAverager
         from swarm.averaging.live.start import Start, Surroundings
         from swarm.heap import keep_freed_memory

@@ -13,7 +13,7 @@ def arithmetic_seconds(values: int, peers: int, repeat: int = 5) -> float:
     """CPU seconds of one peer with one thread for its share of a round among so many, warm; a median."""
     import torch
 
-    from swarm.averaging.codec import compiled
+    from swarm import compiled
     from swarm.heap import keep_freed_memory
 
     keep_freed_memory()

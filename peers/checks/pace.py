@@ -130,8 +130,8 @@ def round_seconds(config: RunConfig, peers: int) -> float:
 
     It encodes its contribution, decodes as much as one vector as a reducer, encodes its share of the mean, decodes and
     applies the whole mean, moves vectors between model and state, and hashes a part of the state; the messages cost
-    what they cost in a round of nothing. The time that the bytes take on the line is not in it. The codec is measured
-    as it is at a peer's start; once compiled (`swarm.averaging.codec.compiled`) it takes a third of that.
+    what they cost in a round of nothing. The time that the bytes take on the line is not in it. Codec and update
+    are measured as they are at a peer's start; once compiled (`swarm.compiled`) they take a third of that.
     """
     import numpy as np
 

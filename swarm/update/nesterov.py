@@ -1,7 +1,8 @@
 """The outer step of DiLoCo (Douillard et al. 2023, algorithm 1): Nesterov momentum on the averaged pseudo-gradient.
 
 As torch's SGD with nesterov=True: m <- momentum m + d; p <- p - rate (d + momentum m). Like the AdamW kernel beside it,
-every operation is one float32 `+` or `*` that rounds on its own, so every peer gets the same bytes.
+every operation is one float32 `+` or `*` that rounds on its own, so every peer gets the same bytes; `kernels` does the
+same in one pass.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swarm.compiled import Source
 from swarm.run.schema import OuterSpec
-from swarm.update.adamw import BLOCK
+from swarm.update.adamw import BLOCK, KERNELS
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Scalars:
 class Nesterov:
     """The kernel with its scratch memory (two blocks). Not for use by several threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: Source = KERNELS) -> None:
+        self.kernels = kernels
         self._scratch = np.empty((2, BLOCK), dtype=np.float32)
 
     def update(self, span: slice, mean: np.ndarray, vectors: tuple[np.ndarray, ...], scalars: Scalars) -> None:
@@ -38,6 +41,11 @@ class Nesterov:
 
         mean: the span's (n,) float32 averaged pseudo-gradient (anchor minus trained parameters); it is read only.
         """
+        kernels = self.kernels(mean, *vectors)
+        if kernels is not None:
+            whole = (vector[span] for vector in vectors)
+            kernels.nesterov(*whole, mean, scalars.clip, scalars.momentum, scalars.rate)
+            return
         for start in range(span.start, span.stop, BLOCK):
             block = slice(start, min(start + BLOCK, span.stop))
             parameters, momentum = (vector[block] for vector in vectors)

@@ -55,7 +55,7 @@ def model_digest() -> str:
 def tell(*, threads: int, model: bool, kernels: bool) -> None:
     import torch
 
-    from swarm.averaging.codec import compiled
+    from swarm import compiled
 
     torch.set_num_threads(threads)
     if kernels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from swarm.averaging.codec import compiled
 from swarm.averaging.codec.base import BLOCK, PIECE, Codec
 from swarm.averaging.codec.coding import (
     Encoded,
@@ -33,7 +32,6 @@ __all__ = [
     "Quality",
     "check",
     "codec_named",
-    "compiled",
     "decode",
     "encode",
     "encode_with_feedback",

@@ -14,16 +14,14 @@ used once a process has them. The bits are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import ModuleType
-
 import numpy as np
 import torch
 
-from swarm.averaging.codec import compiled
 from swarm.averaging.codec.base import BLOCK, Codec, first_non_finite, writable
 from swarm.averaging.codec.errors import CodecError, NonFiniteError
+from swarm.compiled import Kernels, Source
 
+KERNELS = Kernels("swarm.averaging.codec")
 NOTHING_OWED, NOT_MEASURED = np.empty(0, np.uint16), np.empty(0)
 TOP = 127  # the largest code; -128 is never written
 SMALLEST_BITS = 0x0080  # 2^-126 as bfloat16, the smallest normal number
@@ -36,7 +34,7 @@ class Int8Block(Codec):
     name = "int8-block"
     version = 1
 
-    def __init__(self, kernels: Callable[[], ModuleType | None] = compiled.current) -> None:
+    def __init__(self, kernels: Source = KERNELS) -> None:
         """kernels: where to look for them at every call."""
         self.kernels = kernels
 
@@ -77,7 +75,7 @@ class Int8Block(Codec):
     def _in_one(
         self, values: np.ndarray, owed: np.ndarray | None, out: np.ndarray, left: np.ndarray, sums: np.ndarray
     ) -> np.ndarray | None:
-        kernels = self.kernels()
+        kernels = self.kernels(left)
         if kernels is None:
             return None
         blocks = blocks_of(len(values))
@@ -90,7 +88,7 @@ class Int8Block(Codec):
 
     def decode(self, body: np.ndarray, out: np.ndarray) -> None:
         scales, codes = self._parts(body, len(out))
-        kernels = self.kernels()
+        kernels = self.kernels(out)
         if kernels is None:
             require_codes(codes.min(initial=0))
             unpack(codes, scales, out)
@@ -101,7 +99,7 @@ class Int8Block(Codec):
         """Share and scale in one multiplication."""
         scales, codes = self._parts(body, len(out))
         scales *= np.float32(share)
-        kernels = self.kernels()
+        kernels = self.kernels(out)
         if kernels is None:
             require_codes(codes.min(initial=0))
             unpack(codes, scales, scratch)

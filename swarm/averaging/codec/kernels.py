@@ -1,4 +1,4 @@
-"""`int8-block@1` in one pass over the values, compiled by numba. Only `compiled` imports this.
+"""`int8-block@1` in one pass over the values, compiled by numba.
 
 Every function does, value by value, the operations of `int8_block` in their order and each rounded on its own: numba
 fuses and reorders nothing unless it is told to, which is done for sums that only say how good an encoding is. A block
@@ -10,45 +10,18 @@ Arrays are contiguous and aligned. An empty one stands for "nothing is owed" and
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from swarm.averaging.codec.base import BLOCK
+from swarm.compiled import machine_code, read, written
 
 SIXTEEN, ONE, HALF, MAGNITUDE = np.uint32(16), np.uint32(1), np.uint32(0x7FFF), np.uint32(0x7FFFFFFF)
 UP, SMALLEST, LARGEST, INFINITE = np.uint32(0xFFFF), np.uint32(0x0080), np.uint32(0x7C01), np.uint32(0x7F800000)
 UNIT, TOP = np.float32(1), np.float32(127)
 
 
-def read(of: Any) -> Any:
-    """The type of an array that is only read."""
-    return types.Array(of, 1, "C", readonly=True)
-
-
-def write(of: Any) -> Any:
-    """The type of an array that is written."""
-    return types.Array(of, 1, "C")
-
-
-def machine_code(*arguments: Any, **options: Any) -> Callable[[Callable], Callable]:
-    """Compile for arguments of these types, or take what an earlier process on this machine has compiled.
-
-    Where nothing can be kept on disk, because no folder may be written, every process compiles for itself.
-    """
-
-    def decorate(function: Callable) -> Callable:
-        try:
-            return njit([arguments], nogil=True, error_model="numpy", cache=True, **options)(function)
-        except RuntimeError:
-            return njit([arguments], nogil=True, error_model="numpy", **options)(function)
-
-    return decorate
-
-
-@machine_code(write(types.float32), write(types.float32), write(types.float32), fastmath={"reassoc", "nsz"})
+@machine_code(written(types.float32), written(types.float32), written(types.float32), fastmath={"reassoc", "nsz"})
 def products(total: np.ndarray, back: np.ndarray, lost: np.ndarray) -> tuple[np.float32, np.float32, np.float32]:
     """Sums of total x total, lost x lost and total x back, in whatever order is fast."""
     values, errors, both = np.float32(0), np.float32(0), np.float32(0)
@@ -62,10 +35,10 @@ def products(total: np.ndarray, back: np.ndarray, lost: np.ndarray) -> tuple[np.
 @machine_code(
     read(types.float32),
     read(types.uint16),
-    write(types.int8),
-    write(types.uint16),
-    write(types.uint16),
-    write(types.float64),
+    written(types.int8),
+    written(types.uint16),
+    written(types.uint16),
+    written(types.float64),
 )
 def encode(
     values: np.ndarray, owed: np.ndarray, codes: np.ndarray, bits: np.ndarray, left: np.ndarray, sums: np.ndarray
@@ -126,7 +99,7 @@ def encode(
     return -1
 
 
-@machine_code(read(types.int8), read(types.float32), write(types.float32))
+@machine_code(read(types.int8), read(types.float32), written(types.float32))
 def unpack(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> np.int8:
     """out (size,) = codes (size,), each block times its scale (blocks,). Returns the least code."""
     least = np.int8(0)
@@ -141,7 +114,7 @@ def unpack(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> np.int8:
     return least
 
 
-@machine_code(read(types.int8), read(types.float32), write(types.float32))
+@machine_code(read(types.int8), read(types.float32), written(types.float32))
 def add(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> np.int8:
     """Add to out (size,) the codes (size,), each block times its scale (blocks,). Returns the least code."""
     least = np.int8(0)
@@ -156,7 +129,7 @@ def add(codes: np.ndarray, scales: np.ndarray, out: np.ndarray) -> np.int8:
     return least
 
 
-@machine_code(read(types.int8), write(types.float64))
+@machine_code(read(types.int8), written(types.float64))
 def squares(codes: np.ndarray, out: np.ndarray) -> np.int8:
     """The sum of squared codes of every block, (blocks,), exact. Returns the least code."""
     least = np.int8(0)

@@ -15,8 +15,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from swarm import compiled
 from swarm.averaging.aggregator import reduce_span
-from swarm.averaging.codec import CodecError, Encoded, Frame, Quality, check, compiled, encode_with_feedback, squares
+from swarm.averaging.codec import CodecError, Encoded, Frame, Quality, check, encode_with_feedback, squares
 from swarm.averaging.live.residuals import Residuals, Trial
 from swarm.averaging.live.store import Store
 from swarm.averaging.live.terms import Terms

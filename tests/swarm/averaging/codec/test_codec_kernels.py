@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from swarm.averaging.codec import PIECE, Codec, CodecError, NonFiniteError, compiled, encode, encode_with_feedback
-from swarm.averaging.codec.int8_block import Int8Block
+from swarm import compiled
+from swarm.averaging.codec import PIECE, Codec, CodecError, NonFiniteError, decode, encode, encode_with_feedback
+from swarm.averaging.codec.agreement import difference
+from swarm.averaging.codec.int8_block import KERNELS, Int8Block
 from swarm.averaging.live.arithmetic import Arithmetic
 from swarm.averaging.live.store import Store
 from swarm.averaging.live.terms import terms_of
@@ -20,7 +22,7 @@ from swarm.averaging.round.events import Settle
 from tests.swarm.averaging.codec.contract import CODEC_RULES
 from tests.swarm.averaging.live.trainees import manifest
 
-ARRAYS = Int8Block(lambda: None)
+ARRAYS = Int8Block(compiled.none)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def kernels() -> ModuleType:
 
 @pytest.fixture
 def quick(kernels: ModuleType) -> Codec:
-    return Int8Block(lambda: kernels)
+    return Int8Block(lambda *arrays: kernels)
 
 
 @pytest.mark.parametrize("rule", CODEC_RULES, ids=lambda rule: rule.__name__)
@@ -41,7 +43,7 @@ def test_the_contract_holds_for_what_is_compiled(quick: Codec, rule: Callable[[C
 
 
 def test_it_is_the_same(kernels: ModuleType) -> None:
-    assert compiled.difference(kernels) == ""
+    assert difference(kernels) == ""
 
 
 @pytest.mark.parametrize("size", [1, 257, PIECE, PIECE + 1000])
@@ -71,6 +73,20 @@ def test_values_from_anywhere_in_memory(quick: Codec) -> None:
     assert not strided.flags.c_contiguous
     assert encode(quick, odd) == encode(quick, strided) == encode(ARRAYS, values)
     assert encode_with_feedback(quick, odd, None).frame == encode(ARRAYS, values)
+
+
+def test_what_kernels_do_not_take_is_done_without_them(kernels: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KERNELS, "found", kernels)
+    values = np.random.default_rng(4).standard_normal(1000, dtype=np.float32)
+    frame, codec = encode(ARRAYS, values), Int8Block()
+    odd = np.frombuffer(bytearray(4001), np.float32, offset=1)
+    assert KERNELS() is kernels
+    assert KERNELS(odd) is KERNELS(np.zeros(8)[::2]) is None
+    assert (decode(codec, frame, 1000, odd) == decode(ARRAYS, frame, 1000)).all()
+    left = np.frombuffer(bytearray(2001), np.uint16, offset=1)
+    encoded = encode_with_feedback(codec, values, None, out=left)
+    assert (encoded.frame, encoded.residual is left) == (frame, True)
+    assert (left == encode_with_feedback(ARRAYS, values, None).residual).all()
 
 
 @pytest.mark.parametrize("name", ["decode", "add", "squares", "check"])
@@ -119,18 +135,19 @@ def test_a_machine_on_which_it_is_not_the_same_is_noticed(kernels: ModuleType) -
         out[-1] += 1
         return least
 
-    assert compiled.difference(off(kernels, encode=encode_up)).startswith("encoding 1 ")
-    assert compiled.difference(off(kernels, unpack=unpack_up)).startswith("decoding 1 ")
-    assert compiled.difference(off(kernels, add=add_fused)).startswith("decoding ")
-    assert compiled.difference(off(kernels, squares=squares_up)).startswith("squares of 1 ")
+    assert difference(off(kernels, encode=encode_up)).startswith("encoding 1 ")
+    assert difference(off(kernels, unpack=unpack_up)).startswith("decoding 1 ")
+    assert difference(off(kernels, add=add_fused)).startswith("decoding ")
+    assert difference(off(kernels, squares=squares_up)).startswith("squares of 1 ")
 
 
 def test_without_numba_a_peer_goes_on() -> None:
     code = (
         "import sys; sys.modules['numba'] = None\n"
-        "from swarm.averaging.codec import compiled\n"
-        "assert not compiled.ready() and compiled.current() is None\n"
+        "from swarm import compiled\n"
+        "from swarm.averaging.codec.int8_block import KERNELS\n"
         "from tests.swarm.averaging.codec import golden\n"
+        "assert not compiled.ready() and KERNELS() is None\n"
         "assert golden.golden() == golden.DIGEST\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
