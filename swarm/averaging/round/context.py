@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from swarm.averaging.round.certificate import Position, outcome_fault
@@ -25,6 +25,7 @@ from swarm.averaging.round.messages import (
     seal,
 )
 from swarm.averaging.round.policy import Policy
+from swarm.averaging.round.succession import Farewell, departed
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Context:
     leaving: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)  # of the electorate, nothing was heard of them when the round was due
     reborn: set[str] = field(default_factory=set)  # of the electorate, whose process has been followed by another
+    farewells: dict[str, Farewell] = field(default_factory=dict)  # of who has a seat, or gets one in this round
+    left: set[str] = field(default_factory=set)  # of the electorate, whose process has said Bye
     passed_over: int = 0  # ballots of this round for which nobody waited, since their hosts are gone
     boundary: float = 0.0  # seconds from then until the micro-batches end that are worth waiting for
     suspects: set[str] = field(default_factory=set)  # reducers whose bytes did not come, in this round
@@ -165,9 +168,12 @@ class Context:
         if room and outcome_fault(position, outcome, self.policy, self.verify) is None:
             self.outcomes[outcome.digest] = outcome
 
-    def new_round(self, position: Position) -> None:
-        """Forget what only mattered for the round that was decided."""
+    def new_round(self, position: Position, known: Container[bytes]) -> None:
+        """Forget what only mattered for the round that was decided. known: the heads of the log."""
         self.reborn, self.passed_over = set(), 0
+        self.leaving &= position.seats.keys()  # whoever comes back later is welcome
+        self.farewells = {p: said for p, said in self.farewells.items() if position.votes(p, said.incarnation)}
+        self.left = departed(position, self.farewells, known)
         self.notice(position, self.me.peer, self.me.incarnation)
         self._said.clear()
         self._said_bytes = 0
@@ -179,7 +185,18 @@ class Context:
         seat = position.seats.get(peer)
         if seat is not None and seat.incarnation != incarnation and peer not in self.reborn:
             self.reborn.add(peer)
+            self.leaving.discard(peer)  # it left, perhaps, and is back
             self.count("seat_reborn")
+
+    def say_farewell(self, position: Position, known: Container[bytes], peer: str, said: Farewell) -> None:
+        """Nobody waits for this peer any more, and its seat is empty as soon as it is in no round under way."""
+        self.leaving.add(peer)
+        self.farewells[peer] = said
+        self.left = departed(position, self.farewells, known)
+
+    def vanished(self, busy: Container[str] = ()) -> set[str]:
+        """Of the electorate, who decides nothing any more. busy: they may finish what they are in, while in touch."""
+        return self.reborn | {peer for peer in self.left if peer not in busy or self.farewells[peer].broken}
 
     def audience(self, position: Position, readys: Iterable[Envelope[Ready]] = ()) -> list[str]:
         """Everyone whom a round concerns, this peer included."""
@@ -187,8 +204,9 @@ class Context:
         return sorted({*position.seats, *self.expected, *self.visitors, *rostered, self.me.peer})
 
     def candidates(self, position: Position) -> set[str]:
-        """Who may host a ballot of a fork. Of an electorate that has died, each would cost one."""
-        return {*self.expected, *self.visitors, *(position.seats.keys() - self.absent), self.me.peer}
+        """Who may host a ballot of a fork. Of an electorate that has died or left, each would cost one."""
+        here = {*self.expected, *self.visitors, *(position.seats.keys() - self.absent)}
+        return here - self.leaving | {self.me.peer}
 
     def patience(self, number: int, bandwidths: Iterable[float] = ()) -> float:
         failed = max(0, number - self.passed_over)

@@ -26,6 +26,7 @@ from swarm.averaging.round.messages import (
     Roster,
     Vote,
 )
+from swarm.averaging.round.succession import Farewell
 
 if TYPE_CHECKING:
     from swarm.averaging.round.peer import Peer
@@ -66,10 +67,7 @@ class Dispatch:
             case Mean():
                 self.on_mean(now, sender, message, held)
             case Bye():
-                self.context.visitors.pop(sender, None)
-                if sender in self.peer.log.tip.seats or sender in self.context.expected:
-                    self.context.leaving.add(sender)
-                self.peer.lose(now, sender)
+                self.on_bye(now, sender, message)
             case _ if message.at.base == self.peer.log.tip.head:
                 self.current(now, sender, envelope, held)
             case _:
@@ -165,6 +163,16 @@ class Dispatch:
             self.context.last_seconds = now - since
         self.peer.begin()
         self.peer.advance(now)
+
+    def on_bye(self, now: float, sender: str, bye: Bye) -> None:
+        """Who leaves is not waited for. Of strangers nothing is remembered."""
+        log, context = self.peer.log, self.context
+        context.visitors.pop(sender, None)
+        if sender in log.tip.seats or sender in context.expected or sender in self.peer.member.rostered():
+            context.say_farewell(log.tip, log.index, sender, Farewell(bye.at.incarnation, bye.at.base))
+        if bye.at.base not in log.index:
+            self.peer.catch_up.ask(now, sender)  # perhaps nobody else knows of that round
+        self.peer.lose(now, sender)
 
     def on_fetch(self, now: float, sender: str, fetch: Fetch) -> None:
         """Answer a question. Whoever asks and is not in the electorate becomes a visitor: the next round calls it."""

@@ -97,7 +97,7 @@ class Host:
         """Is a quorum not to be waited for: there never was one, or it never comes and nobody else is to come?"""
         position, context = self.position, self.context
         return not position.electorate or (
-            self.gathering.complete and hopeless(position, context.policy, context.reborn)
+            self.gathering.complete and hopeless(position, context.policy, context.vanished())
         )
 
     def tick(self, now: float) -> None:

@@ -26,7 +26,7 @@ from swarm.averaging.round.messages import (
     Vote,
 )
 from swarm.averaging.round.pledges import Pledge
-from swarm.averaging.round.succession import living
+from swarm.averaging.round.succession import living, taking_part
 
 
 class Member:
@@ -78,8 +78,16 @@ class Member:
         self.context.count("ballot_timeout")
         return self.go_on(now, self.number + 1)
 
+    def rostered(self) -> set[str]:
+        """Who takes part in the ballot that is under way, as its host has said."""
+        under_way = self.called is not None and self.called.number == self.number
+        return taking_part(self.roster, self.proposal) if under_way else set()
+
+    def vanished(self) -> set[str]:
+        return self.context.vanished(self.rostered() if self.context.left else ())
+
     def following(self, number: int) -> int:
-        return living(self.position, self.context.policy, number, self.context.reborn)
+        return living(self.position, self.context.policy, number, self.vanished())
 
     def vacant(self) -> bool:
         """Is this a ballot in which nothing can be decided any more? What a living host has proposed still may be."""
@@ -87,10 +95,11 @@ class Member:
             return False
         if self.called is None or self.called.number != self.number or self.proposal is None:
             return True
-        return self.called.host in self.context.reborn
+        return self.called.host in self.vanished()
 
     def go_on(self, now: float, number: int) -> bool:
         """To the first ballot from here on that may have a host. True: it is this peer's to host."""
+        self.number = number
         self.number = self.following(number)
         if self.number > number:
             self.context.count("ballot_passed_over")

@@ -64,10 +64,9 @@ class Peer:
     def begin(self) -> None:
         """New roles for the round after the tip."""
         position = self.log.tip
-        self.context.new_round(position)
+        self.context.new_round(position, self.log.index)
         self.host = None
         self.context.lagging = bool(self.log.behind) or self.catch_up.restoring
-        self.context.leaving &= position.seats.keys()  # whoever comes back later is welcome
         for seat in position.electorate:
             self.context.visitors.pop(seat.peer, None)
         if position.head in self.catch_up.open:
@@ -127,6 +126,8 @@ class Peer:
                 self.catch_up.restored(now, head)
                 self.advance(now)
             case Lost(peer):
+                if peer in self.context.farewells:
+                    self.context.farewells[peer].broken = True
                 self.lose(now, peer)
             case Heard(peer, base):
                 self.catch_up.hear(now, peer, base)
@@ -178,7 +179,8 @@ class Peer:
         if self.host is not None:
             self.host.lose(now, peer)
         waiting_for = self.member.called.host if self.member.called else None
-        if self.member.opened is not None and waiting_for == peer:
+        decided = peer in self.context.left and self.member.following(self.member.number) != self.member.number
+        if self.member.opened is not None and (waiting_for == peer or decided):  # its vote may be on its way
             self.member.deadline = min(self.member.deadline, now + self.context.policy.cut_seconds)
 
     def tick(self, now: float) -> None:
