@@ -104,6 +104,8 @@ class Checks:
             self.fail(f"two outcomes certified in round {outcome.round} of one lineage")
         if outcome.fork and parent.electorate and outcome.ballot.number < FORK_BALLOTS:
             self.fail(f"round {outcome.round} is a fork in ballot {outcome.ballot.number}; nobody may give up so early")
+        if outcome.fork and parent.electorate:
+            self.liveness.forked(parent, outcome.roster)
         self.check_means(outcome)
         self.check_void(outcome)
 

@@ -65,6 +65,17 @@ class Liveness:
                 f"round {position.round + 1} is not certified after {waited:.1f} s, with {sorted(able)} in touch"
             )
 
+    def forked(self, position: Position, roster: tuple[str, ...]) -> None:
+        """Of a quorum that stays, called to the round at one time and in touch ever since, nobody forks."""
+        world, times = self.checks.world, self.dues[position.head]
+        if not times or position.head in self.undecidable:
+            return
+        start = min(times.values())
+        together = {name for name, due in times.items() if due - start < world.policy.floor_seconds}
+        able = {seat.peer for seat in self.undisturbed(position, start)} & together
+        if world.enough(len(able), len(position.electorate)) and able >= {*roster}:
+            self.checks.fail(f"round {position.round + 1} is a fork by {sorted(roster)}, with {sorted(able)} in touch")
+
     def undisturbed(self, position: Position, start: float) -> list:
         """Voters that run, and that no fault has parted from one another since `start`: the largest we can see."""
         world = self.checks.world

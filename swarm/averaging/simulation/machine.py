@@ -104,9 +104,8 @@ class Machine:
         self.dues = world.at(world.now + seconds, due)
 
     def stop(self) -> None:
-        """Gone for good, as announced."""
-        self.world.checks.ledger.crashed(self)
-        self.up = False
+        """Gone, as announced."""
+        self.crash()
 
     def leave(self) -> None:
         self.left = True

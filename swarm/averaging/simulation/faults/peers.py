@@ -55,12 +55,14 @@ def joiner(world: World) -> None:
 
 @fault
 def leaver(world: World) -> None:
-    """A peer says goodbye, and is gone a moment later."""
+    """A peer says goodbye, and is gone a moment later: for good, so not the only one that is bound to hold bytes."""
     name, when = world.rng.choice(world.names), world.rng.uniform(0.5, world.span)
 
     def leave() -> None:
         machine = world.machines[name]
-        if machine.up and sum(not m.left for m in world.machines.values()) > 2:
+        if not machine.up or machine.left or len(machine.position.electorate) == 1:
+            return
+        if sum(not m.left for m in world.machines.values()) > 2:
             world.faults["leaver"] += 1
             world.touch(world.now, world.now + 5.0, lambda a, b: name in (a, b))
             machine.leave()
