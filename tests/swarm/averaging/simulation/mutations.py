@@ -9,6 +9,7 @@ import pytest
 from swarm.averaging.round.certificate import Position
 from swarm.averaging.round.context import Context
 from swarm.averaging.round.events import Release
+from swarm.averaging.round.host import Host
 from swarm.averaging.round.member import Member
 from swarm.averaging.round.messages import Ballot, Envelope, LastVote, Outcome, Ready
 from swarm.averaging.round.pledges import Pledge
@@ -142,6 +143,15 @@ def endless_patience(patch: pytest.MonkeyPatch) -> None:
 def dead_seats_awaited(patch: pytest.MonkeyPatch) -> None:
     """Nobody concludes anything from meeting another incarnation of a voter."""
     patch.setattr(Context, "notice", lambda self, position, peer, incarnation: None)
+
+
+@mutation
+def one_gone_all_given_up(patch: pytest.MonkeyPatch) -> None:
+    """Where one voter has left or come back as another, the others fork, though they are a quorum."""
+    right = Host.quorate
+    for place in ("succession", "host"):
+        patch.setattr(f"swarm.averaging.round.{place}.hopeless", lambda position, policy, vanished: bool(vanished))
+    patch.setattr(Host, "quorate", lambda self: right(self) and self.ballot.number < self.context.policy.fork_ballots)
 
 
 @mutation
