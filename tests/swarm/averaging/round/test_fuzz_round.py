@@ -132,6 +132,7 @@ class Victim:
         assert len(context.outcomes) <= POLICY.proofs + 4
         assert sum(len(envelope.body) for envelope in context._said.values()) <= POLICY.said_bytes
         assert len(context.leaving) <= len(NAMES) + len(STRANGERS)
+        assert len(context.farewells) <= len(NAMES) + len(STRANGERS)
         assert len(core.log.branches) <= POLICY.branch_commits
         assert len(core.pledges.kept) <= POLICY.pledges
         assert len(core.catch_up.asked) <= 4 * POLICY.visitors + seats
@@ -212,7 +213,7 @@ def test_a_crowd_of_strangers_takes_no_memory() -> None:
     assert len(core.catch_up.asked) >= 4 * POLICY.visitors
     assert victim.seen["crowded"] > 0
     assert victim.seen["surplus_part"] > 0
-    assert not {name for name in core.context.leaving if name.startswith("stranger")}
+    assert not {name for name in (*core.context.leaving, *core.context.farewells) if name.startswith("stranger")}
     assert not core.context.held.keys() & {number.to_bytes(32, "big") for number in range(200)}
 
 
