@@ -77,7 +77,7 @@ class Context:
     leaving: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)  # of the electorate, nothing was heard of them when the round was due
     reborn: set[str] = field(default_factory=set)  # of the electorate, whose process has been followed by another
-    farewells: dict[str, Farewell] = field(default_factory=dict)  # of who has a seat, or gets one in this round
+    farewells: dict[str, Farewell] = field(default_factory=dict)  # of who has a seat or may get one in this round
     left: set[str] = field(default_factory=set)  # of the electorate, whose process has said Bye
     passed_over: int = 0  # ballots of this round for which nobody waited, since their hosts are gone
     boundary: float = 0.0  # seconds from then until the micro-batches end that are worth waiting for
