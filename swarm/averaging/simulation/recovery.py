@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from swarm.averaging.round.events import Received, Restore, Restored
+from swarm.averaging.round.events import Held, Received, Restore, Restored
 from swarm.averaging.round.messages import Commit, Mean, seal
 from swarm.averaging.simulation.arithmetic import Residuals
 
@@ -23,7 +23,10 @@ class Disk:
 
 
 def replay(machine: Machine, commits: list[Commit]) -> None:
-    """Go on with the rounds after the checkpoint, if the disk has all their means; else the others tell."""
+    """Go on with the rounds after the checkpoint, if the disk has all their means; else the others tell.
+
+    Each commit with its means before the next one, however slow the disk is, as a real peer does before all else.
+    """
     rounds = [commit.outcome.means for commit in commits]
     wanted = {digest for digests in rounds for digest in digests}
     means = {digest: value for digest, value in machine.disk.means.items() if digest in wanted}
@@ -35,7 +38,7 @@ def replay(machine: Machine, commits: list[Commit]) -> None:
         machine.take(Received(machine.name, seal(commit, lambda data: b"").wire))
         for digest in digests:
             wire = seal(Mean(header, 0, digest), lambda data: b"").wire
-            machine.receive(machine.name, wire, ("mean", digest, means[digest]))
+            machine.take(Received(machine.name, wire, Held(digest)), (("mean", digest, means[digest]),))
 
 
 def restore(machine: Machine, effect: Restore) -> None:
