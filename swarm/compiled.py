@@ -24,6 +24,10 @@ FLOAT32_MAX = np.finfo(np.float32).max
 logger = logging.getLogger(__name__)
 
 
+class EndingError(Exception):
+    """The process ends: there is nothing more to compile for."""
+
+
 class Kernels:
     """Those of one package; a call gives its module `kernels`, once there is one."""
 
@@ -86,11 +90,14 @@ def _load() -> None:
 def machine_code(*arguments: Any, **options: Any) -> Callable[[Callable], Callable]:
     """A decorator: compile for arguments of these types, or take what an earlier process of this user has compiled.
 
-    Where nothing can be kept on disk, because no folder may be written, every process compiles for itself.
+    Where nothing can be kept on disk, because no folder may be written, every process compiles for itself. A process
+    that ends does not wait for more than the function under way.
     """
     from numba import njit
 
     def decorate(function: Callable) -> Callable:
+        if not threading.main_thread().is_alive():
+            raise EndingError
         try:
             return njit([arguments], nogil=True, error_model="numpy", cache=True, **options)(function)
         except RuntimeError:

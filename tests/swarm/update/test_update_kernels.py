@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -71,3 +73,18 @@ def test_a_machine_on_which_it_is_not_the_same_is_noticed(kernels: ModuleType, n
 
     both = {"adamw": kernels.adamw, "nesterov": kernels.nesterov} | {name: off}
     assert difference(SimpleNamespace(**both)).startswith(said)  # type: ignore[arg-type]
+
+
+def test_a_process_that_ends_compiles_no_more() -> None:
+    """It would be the last to leave, after seconds. In a process of its own: here they are compiled already."""
+    code = (
+        "import threading\n"
+        "from swarm.update.adamw import KERNELS\n"
+        "ended = threading.Thread(target=int); ended.start(); ended.join()\n"
+        "main, threading.main_thread = threading.main_thread, lambda: ended\n"
+        "KERNELS.load(); print(KERNELS() is None)\n"
+        "threading.main_thread = main\n"
+        "KERNELS.load(); print(KERNELS() is None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["True", "False"], "")
