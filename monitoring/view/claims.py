@@ -52,7 +52,9 @@ def check(
         if sum(record.tokens_by_language.values()) > most * facts.sequence_length:
             change["tokens_by_language"] = {}
             words.append("claims more tokens than the whole swarm read")
-        if record.samples_per_second > fastest:
+        if record.samples_per_second > fastest and len(rates) < FEWEST:
+            change["samples_per_second"] = fastest  # it may compute faster than rounds follow one another
+        elif record.samples_per_second > fastest:
             change["samples_per_second"] = 0.0
             words.append(f"claims {record.samples_per_second:,.0f} samples a second, more than the whole swarm makes")
         if record.loss is not None and middle and not middle / LOSS_RATIO <= record.loss <= middle * LOSS_RATIO:

@@ -29,6 +29,14 @@ def test_a_liar_moves_no_figure() -> None:
     assert 0 < lied.watch.view.counts["samples",] <= honest.run(3).watch.view.counts["samples",]
 
 
+def test_a_lone_fast_machine_is_not_accused() -> None:
+    """What it computes in a second says little where rounds take longer than computing."""
+    swarm = Pretend(peers=1)
+    swarm.change[0] = lambda step, now: {"samples_per_second": 100 * 256 / STEP_SECONDS}
+    assert "claims-implausible" not in swarm.run(20).problems()
+    assert 0 < document(swarm)["samples_per_second"] <= 8.01 * 256 / STEP_SECONDS
+
+
 def test_one_liar_of_two_does_not_set_the_step() -> None:
     swarm = Pretend(peers=2)
     swarm.change[1] = lambda step, now: {"step": 1999}
