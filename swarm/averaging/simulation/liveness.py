@@ -25,6 +25,9 @@ class Liveness:
         self.dues: dict[bytes, dict[str, float]] = defaultdict(dict)
         self.probed: set[bytes] = set()
         self.undecidable: set[bytes] = set()  # bases on which a host signed two outcomes: perhaps only a fork helps
+        self.concluded: set[bytes] = (
+            set()
+        )  # bases on which somebody passed ballots over: their hosts are gone, it thinks
         self.measured = 0  # rounds of which the bound was really demanded
 
     def due(self, machine: Machine) -> None:
@@ -66,9 +69,15 @@ class Liveness:
             )
 
     def forked(self, position: Position, roster: tuple[str, ...]) -> None:
-        """Of a quorum that stays, called to the round at one time and in touch ever since, nobody forks."""
+        """Of a quorum that was called at one time and is in touch ever since, nobody thinks that it is gone, and forks.
+
+        Other forks come after three ballots that were waited for. Damaged bytes may name another incarnation: the
+        signatures that prevent it are not computed here.
+        """
         world, times = self.checks.world, self.dues[position.head]
-        if not times or position.head in self.undecidable:
+        if not times or position.head in self.undecidable or position.head not in self.concluded:
+            return
+        if world.faults["garbage"]:
             return
         start = min(times.values())
         together = {name for name, due in times.items() if due - start < world.policy.floor_seconds}

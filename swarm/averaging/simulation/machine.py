@@ -11,6 +11,7 @@ from swarm.averaging.round.events import (
     Compute,
     Computed,
     Contribute,
+    Count,
     Diverged,
     Due,
     Effect,
@@ -193,6 +194,8 @@ class Machine:
             case Diverged(indices):
                 checks.fail(f"{self.name} was told that its state differs in {indices}")
             case _:
+                if effect == Count("ballot_passed_over"):
+                    checks.liveness.concluded.add(self.position.head)
                 world.say(self.name, str(effect))
 
     def wake(self, at: float) -> None:
