@@ -20,7 +20,6 @@ import numpy as np
 Source = Callable[..., ModuleType | None]  # `Kernels`, or what stands for them
 WORTH = 2**22  # values in a vector; the arithmetic of smaller ones takes milliseconds
 SECONDS = 60.0  # for `ready`: several times what compiling takes on a slow machine
-FLOAT32_MAX = np.finfo(np.float32).max
 logger = logging.getLogger(__name__)
 
 
@@ -45,10 +44,10 @@ class Kernels:
         """Compile them, and take them if they compute what they should."""
         try:
             kernels = import_module(f"{self.package}.kernels")
-        except Exception as error:  # numba is not installed, does not fit this numpy, or cannot compile here
+            wrong = import_module(f"{self.package}.agreement").difference(kernels)
+        except Exception as error:  # numba is not installed, does not fit this numpy, or cannot compile or run here
             logger.debug("%s goes on without numba: %s", self.package, error)
             return
-        wrong = import_module(f"{self.package}.agreement").difference(kernels)
         if wrong:
             logger.warning("numba computes other values than it should on this machine (%s); it is not used", wrong)
         else:
@@ -129,7 +128,7 @@ def samples(size: int) -> dict[str, np.ndarray]:
         "normal": normal,
         "mixed": mixed,
         "denormal": normal * np.float32(1e-41),
-        "huge": FLOAT32_MAX * np.tanh(normal),
+        "huge": np.finfo(np.float32).max * np.tanh(normal),
         "tiny": np.where(normal > 0, np.float32(-0.0), np.float32(1e-45)),
     }
 

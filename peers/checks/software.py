@@ -16,7 +16,7 @@ OURS = ("swarm", "peers", "monitoring")
 OPTIONAL = {
     "bitsandbytes": "the 8-bit inner optimizer and hivemind's codecs",
     "matplotlib": "the demo's loss curve",
-    "numba": "codec in one pass, rounds compute longer",
+    "numba": "compiled codec and update, so rounds compute longer",
 }
 INSTALL = "make install"
 

@@ -33,9 +33,8 @@ def difference(kernels: ModuleType) -> str:
 def _adamw(mean: np.ndarray, clip: float, kernels: ModuleType | None) -> np.ndarray:
     """The state after two updates, (3, size), with weights that decay and others."""
     size, state = len(mean), _state(len(mean))
-    rule = AdamW(
-        [slice(0, size // 3), slice(size // 2, size - 1)][: size - 1], (lambda *arrays: kernels) if kernels else none
-    )
+    decayed = [slice(0, size // 3), slice(size // 2, size - 1)] if size > 1 else []
+    rule = AdamW(decayed, (lambda *arrays: kernels) if kernels else none)
     with np.errstate(all="ignore"):
         for step in range(2):
             scalars = AdamWScalars.of(OptimizerSpec(), step, 1e-3, clip)

@@ -99,7 +99,7 @@ class Member:
 
     def go_on(self, now: float, number: int) -> bool:
         """To the first ballot from here on that may have a host. True: it is this peer's to host."""
-        self.number = number
+        self.number = number  # the ballot before is over: its roster keeps no seat from being empty
         self.number = self.following(number)
         if self.number > number:
             self.context.count("ballot_passed_over")

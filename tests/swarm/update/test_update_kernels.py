@@ -88,3 +88,16 @@ def test_a_process_that_ends_compiles_no_more() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["True", "False"], "")
+
+
+def test_kernels_that_do_not_even_run_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a thread beside the work, nothing may be thrown at the volunteer."""
+    from swarm.update import agreement
+
+    def fail(kernels: ModuleType) -> str:
+        raise TypeError("no matching definition")
+
+    monkeypatch.setattr(agreement, "difference", fail)
+    monkeypatch.setattr(KERNELS, "found", None)
+    KERNELS.load()
+    assert KERNELS() is None
