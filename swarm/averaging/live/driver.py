@@ -176,8 +176,8 @@ class Driver:
         match effect:
             case events.Send(to, data, None):
                 self.links.send(to, MESSAGE + data)
-            case events.Send(to, data, (store, digest)):
-                self.links.send(to, data, ((store, digest), partial(self._load, self._store(store), digest)))
+            case events.Send(to, data, events.Payload(store, digest) as payload):
+                self.links.send(to, data, (payload, partial(self._load, self._store(store), digest)))
             case events.Wake(at):
                 if self.timer is not None:
                     self.timer.cancel()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from swarm.averaging.round.certificate import Position, outcome_fault
-from swarm.averaging.round.events import Count, Effect, Held, Proof, Release, Send, Store
+from swarm.averaging.round.events import Count, Effect, Held, Payload, Proof, Release, Send
 from swarm.averaging.round.messages import (
     DOMAIN,
     Ballot,
@@ -65,7 +65,7 @@ class Context:
     policy: Policy
     crypto: Crypto
     out: list[Effect] = field(default_factory=list)
-    loop: deque[tuple[Envelope, tuple[Store, bytes] | None]] = field(default_factory=deque)
+    loop: deque[tuple[Envelope, Payload | None]] = field(default_factory=deque)
     gone: bool = False  # this peer is leaving
     lagging: bool = False  # certified rounds are not applied yet: nothing can be contributed
     held: dict[bytes, int] = field(default_factory=dict)  # digest of a mean in the store -> round it is kept for
@@ -102,7 +102,7 @@ class Context:
     def seal(self, message: Message) -> Envelope:
         return seal(message, self.crypto.sign)
 
-    def send(self, to: Iterable[str], message: Message | Envelope, payload: tuple[Store, bytes] | None = None) -> None:
+    def send(self, to: Iterable[str], message: Message | Envelope, payload: Payload | None = None) -> None:
         """One envelope, encoded once, to each of `to`; what goes to this peer itself takes the short way."""
         envelope = message if isinstance(message, Envelope) else self.seal(message)
         for peer in to:

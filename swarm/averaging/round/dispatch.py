@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from swarm.averaging.round.catch_up import NOBODY
 from swarm.averaging.round.certificate import roster_fault
 from swarm.averaging.round.context import Context
-from swarm.averaging.round.events import Held
+from swarm.averaging.round.events import Held, Payload
 from swarm.averaging.round.messages import (
     Bye,
     Call,
@@ -187,7 +187,7 @@ class Dispatch:
         header = self.context.header(self.peer.log.tip, NOBODY)
         for digest in fetch.digests:
             if digest in self.context.held:
-                self.context.send([sender], Mean(header, 0, digest), ("mean", digest))
+                self.context.send([sender], Mean(header, 0, digest), Payload("mean", digest))
         if fetch.spans and fetch.at.base == self.peer.log.tip.head and fetch.at.ballot == self.peer.member.called:
             spans = [span for span in fetch.spans if span < self.context.policy.spans]
             self.peer.member.send_parts(spans, [sender] * self.context.policy.spans)

@@ -9,7 +9,7 @@ before: equal bytes that nobody wants may be released until then. `docs/protocol
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from swarm.averaging.round.messages import Ballot, Envelope, Outcome
 
@@ -112,13 +112,21 @@ Event = Due | Contribute | Received | Computed | Restored | Lost | Heard | Tick 
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 
+class Payload(NamedTuple):
+    """Bytes that go with a message. span: which part of a contribution they are, whose spans may hold equal bytes."""
+
+    store: Store
+    digest: bytes
+    span: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send `data`, followed by the payload of that digest from that store if there is one."""
+    """Send `data`, followed by the payload if there is one."""
 
     to: str
     data: bytes
-    payload: tuple[Store, bytes] | None = None
+    payload: Payload | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from swarm.averaging.round.assign import assign, carriers, shares
 from swarm.averaging.round.binding import still_possible
 from swarm.averaging.round.certificate import Position, fork_lineage, implausible, promised, voters_of
 from swarm.averaging.round.context import Context
+from swarm.averaging.round.events import Payload
 from swarm.averaging.round.messages import (
     VOID,
     Ballot,
@@ -280,4 +281,4 @@ class Host:
             if span < len(outcome.spans) and outcome.spans[span].digest in self.context.held:
                 digest = outcome.spans[span].digest
                 mean = Mean(self.context.header(self.position, self.ballot), span, digest)
-                self.context.send([sender], mean, ("mean", digest))
+                self.context.send([sender], mean, Payload("mean", digest))

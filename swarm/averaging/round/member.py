@@ -11,7 +11,7 @@ import math
 from swarm.averaging.round import merkle
 from swarm.averaging.round.certificate import Position, host_of, proposal_fault, voters_of
 from swarm.averaging.round.context import Context
-from swarm.averaging.round.events import Contribute, Encode, Settle
+from swarm.averaging.round.events import Contribute, Encode, Payload, Settle
 from swarm.averaging.round.fetching import Fetching
 from swarm.averaging.round.messages import (
     Ballot,
@@ -215,7 +215,7 @@ class Member:
         for span in spans:
             digest = self.gift.digests[span]
             part = Part(header, span, digest, merkle.path(self.tree, span))
-            self.context.send([to[span]], part, ("part", digest))
+            self.context.send([to[span]], part, Payload("part", digest, span))
 
     def on_propose(self, now: float, envelope: Envelope[Propose]) -> None:
         """Check a proposal of the ballot promised; vote as soon as every byte is here."""

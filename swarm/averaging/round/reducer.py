@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from swarm.averaging.round import merkle
 from swarm.averaging.round.certificate import Position
 from swarm.averaging.round.context import Context
-from swarm.averaging.round.events import Compute, Computed, Held, Settle
+from swarm.averaging.round.events import Compute, Computed, Held, Payload, Settle
 from swarm.averaging.round.messages import (
     Ballot,
     Fetch,
@@ -206,7 +206,7 @@ class Reducer:
         members = [ready.message.at.peer for ready in self.roster.readys]
         first = members.index(self.context.me.peer)
         mean = self.context.seal(Mean(header, event.span, event.digest))
-        self.context.send(members[first:] + members[:first], mean, ("mean", event.digest))
+        self.context.send(members[first:] + members[:first], mean, Payload("mean", event.digest))
         self.context.send([event.ballot.host], Reduced(header, event.span, event.digest, task.senders))
         self.let_go(event.span, event.ballot)
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from swarm.averaging.round.certificate import genesis
 from swarm.averaging.round.context import Crypto
-from swarm.averaging.round.events import Lost, Store
+from swarm.averaging.round.events import Lost, Payload, Store
 from swarm.averaging.round.messages import DOMAIN, Envelope, Mean, Message, MessageError, Part, pack, seal
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.round.reading import parse
@@ -24,7 +24,7 @@ from swarm.averaging.simulation.checks import Checks
 from swarm.averaging.simulation.machine import Machine
 from swarm.averaging.simulation.trace import describe
 
-Payload = tuple[Store, bytes, int]
+Carried = tuple[Store, bytes, int]
 Where = Callable[[str, str], bool]  # (from, to): is it this link?
 Bend = Callable[[float], list[float]]  # a message's delay -> the delays of its copies; none: it is lost
 Trap = Callable[["Machine", str, Envelope], bool]  # sees a message being sent; True: it is not
@@ -159,11 +159,11 @@ class World:
         reachable = [m for m in self.machines.values() if m.up and not m.frozen and m is not machine]
         return [m for m in reachable if not self.cut(m.name, machine.name) and not self.cut(machine.name, m.name)]
 
-    def send(self, machine: Machine, to: str, data: bytes, payload: tuple[Store, bytes] | None) -> None:
+    def send(self, machine: Machine, to: str, data: bytes, payload: Payload | None) -> None:
         source = machine.name
-        carried: Payload | None = None
+        carried: Carried | None = None
         if payload is not None:
-            store, digest = payload
+            store, digest, _ = payload
             if digest not in machine.stores[store]:
                 self.checks.fail(f"{source} sends bytes that it does not hold")
                 return
@@ -178,7 +178,7 @@ class World:
             self.say(source, f"-> {to}  {describe(envelope)}")
         self.transmit(source, to, data, carried)
 
-    def transmit(self, source: str, to: str, data: bytes, payload: Payload | None) -> None:
+    def transmit(self, source: str, to: str, data: bytes, payload: Carried | None) -> None:
         delays, plain = [self.latency], True
         for rule in self.rules:
             if rule.start <= self.now < rule.end and rule.where(source, to):
@@ -236,7 +236,7 @@ class World:
             self.boot(machine.name)
 
     @staticmethod
-    def payload(machine: Machine, message: Message) -> Payload | None:
+    def payload(machine: Machine, message: Message) -> Carried | None:
         """The bytes that go with this message of this machine, if there are any."""
         if not isinstance(message, Part | Mean):
             return None

@@ -17,7 +17,7 @@ from swarm.averaging.round.messages import (
 )
 from swarm.averaging.simulation.faults.registry import fault, when_sent, window
 from swarm.averaging.simulation.machine import Machine
-from swarm.averaging.simulation.world import Payload, World
+from swarm.averaging.simulation.world import Carried, World
 
 
 @fault
@@ -196,7 +196,7 @@ def echo(world: World) -> None:
     """A peer dies and comes back, and then all that it was sent and had sent before arrives once more."""
     name, strike = world.rng.choice(world.names), world.rng.uniform(0.5, world.span)
     back = world.rng.choice((0.05, 1.0, 3.0))
-    kept: list[tuple[str, str, bytes, Payload | None]] = []
+    kept: list[tuple[str, str, bytes, Carried | None]] = []
 
     def record(machine: Machine, to: str, envelope: Envelope) -> bool:
         if name in (machine.name, to) and world.now <= strike:
