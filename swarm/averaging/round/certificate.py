@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from swarm.averaging.round.messages import (
@@ -26,6 +26,7 @@ from swarm.averaging.round.messages import (
 )
 from swarm.averaging.round.policy import Policy
 
+BITMAPS = 1024  # kept decoded: a roster's members mostly send to every span
 Verify = Callable[[Envelope], bool]  # is the signature its peer's?
 
 
@@ -128,13 +129,14 @@ def roster_fault(parent: Position, roster: Roster, policy: Policy, verify: Verif
     return readys_fault(parent, at.ballot, roster.readys, verify)
 
 
-def senders_of(bitmap: bytes, size: int) -> list[int]:
+@lru_cache(BITMAPS)
+def senders_of(bitmap: bytes, size: int) -> tuple[int, ...]:
     """The roster indices in a bitmap; none if it is no bitmap of a roster of `size`."""
     if len(bitmap) != (size + 7) // 8:
-        return []
+        return ()
     span = SpanOutcome(b"", 0, bitmap)
-    found = [index for index in range(8 * len(bitmap)) if span.has(index)]
-    return found if found and found[-1] < size else []
+    found = tuple([index for index in range(8 * len(bitmap)) if span.has(index)])
+    return found if found and found[-1] < size else ()
 
 
 def implausible(reduced: Reduced, readys: Sequence[Envelope[Ready]]) -> bool:

@@ -6,6 +6,7 @@ looked at afterwards, when it is known whom a fault has touched in that time.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -102,12 +103,17 @@ class Liveness:
         if not disturbances:
             return able
 
-        def parted(one: str) -> int:
-            return sum(any(world.disturbs(where, one, other.peer) for where in disturbances) for other in able)
-
+        names = [seat.peer for seat in able]
+        parted: dict[str, set[str]] = {name: set() for name in names}
+        for one, other in itertools.combinations_with_replacement(names, 2):
+            if any(world.disturbs(where, one, other) for where in disturbances):
+                parted[one].add(other)
+                parted[other].add(one)
         while able:
-            worst = max(able, key=lambda seat: parted(seat.peer))
-            if not parted(worst.peer):
+            worst = max(able, key=lambda seat: len(parted[seat.peer]))
+            if not parted[worst.peer]:
                 break
             able.remove(worst)
+            for others in parted.values():
+                others.discard(worst.peer)
         return able

@@ -52,14 +52,14 @@ def build(seed: int, peers: tuple[int, int], kinds: tuple[str, ...], verbose: bo
 
 def run(seed: int, peers: tuple[int, int] = (7, 7), kinds: tuple[str, ...] = (), verbose: bool = False) -> Result:
     """Run one schedule and say what it found. An exception of the core is a finding like any other."""
-    read.cache_clear()  # another schedule's messages are of no use here, and looking for garbage would go through them
-    tag.cache_clear()
     world = build(seed, peers, kinds or tuple(FAULTS), verbose)
     try:
         play(world)
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         world.checks.fail(f"{type(error).__name__} {error} in {last.name}, {last.filename}:{last.lineno}")
+    read.cache_clear()  # of no use to another schedule, and looking for garbage would go through all of it
+    tag.cache_clear()
     checks = world.checks
     return Result(
         seed,
