@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from peers.commands.join import accept, ask
 from peers.commands.taking_part import chosen, taking_part
 from peers.commands.terminal import loading
+
+if TYPE_CHECKING:
+    from peers.roles.archivist import Archive
 
 
 @click.command(
@@ -32,11 +35,16 @@ def command(link: str, yes: bool, directory: Path, listen: tuple[str, ...], **fl
     parsed = parse(link)
     settings = chosen(directory=directory, listen=listen or usual_place(directory), **flags)
     with loading():
-        from peers.roles.archivist import Archive
         from peers.roles.stay import run_peer
 
     agree = accept if yes else partial(ask, settings=settings, trains=False)
-    raise SystemExit(run_peer(parsed, settings, agree=agree, kind=Archive))
+    raise SystemExit(run_peer(parsed, settings, agree, archivist, first=True))  # a run may begin again from it
+
+
+def archivist() -> type[Archive]:
+    from peers.roles.archivist import Archive
+
+    return Archive
 
 
 def usual_place(folder: Path) -> tuple[str, ...] | None:

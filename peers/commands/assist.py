@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from peers.commands.join import accept, ask
 from peers.commands.taking_part import chosen, taking_part
 from peers.commands.terminal import loading
+
+if TYPE_CHECKING:
+    from peers.roles.assistant import Assistant
 
 
 @click.command("assist", epilog="Example: bloomswarm assist 'bloomswarm:...' --listen /ip4/0.0.0.0/tcp/31337")
@@ -24,8 +27,13 @@ def command(link: str, yes: bool, **flags: Any) -> None:
 
     parsed, settings = parse(link), chosen(**flags)
     with loading():
-        from peers.roles.assistant import Assistant
         from peers.roles.stay import run_peer
 
     agree = accept if yes else partial(ask, settings=settings, trains=False)
-    raise SystemExit(run_peer(parsed, settings, agree=agree, kind=Assistant))
+    raise SystemExit(run_peer(parsed, settings, agree, assistant))
+
+
+def assistant() -> type[Assistant]:
+    from peers.roles.assistant import Assistant
+
+    return Assistant

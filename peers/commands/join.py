@@ -14,6 +14,7 @@ from swarm.errors import ConfigError
 
 if TYPE_CHECKING:
     from peers.finding.arrival import Agree
+    from peers.roles.peer import Peer
     from swarm.network.host import Network
     from swarm.run.link import Link
     from swarm.run.manifest import SignedManifest
@@ -60,7 +61,13 @@ def command(link: str, yes: bool, wait_for: int, **flags: Any) -> None:
         from peers.roles.stay import run_peer
 
     agree = partial(suit, settings=settings, agree=accept if yes else partial(ask, settings=settings))
-    raise SystemExit(run_peer(parsed, settings, agree=agree, wait_for=wait_for))
+    raise SystemExit(run_peer(parsed, settings, agree, trainer, wait_for=wait_for))
+
+
+def trainer() -> type[Peer]:
+    from peers.roles.peer import Peer
+
+    return Peer
 
 
 def suit(signed: SignedManifest, network: Network, link: Link, *, settings: Settings, agree: Agree) -> None:

@@ -43,7 +43,7 @@ class Follow(Help):
 class Archive(Assistant):
     """`settings.keep_checkpoints` is how many of the newest it keeps; `peers/state/retention.py` says what else."""
 
-    role, first = "archive", True  # it may be the one from which a run begins again
+    role = "archive"
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

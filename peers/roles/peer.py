@@ -51,7 +51,7 @@ WAIT_SECONDS = 0.1
 class Peer:
     """The training of one peer. Use as a context manager."""
 
-    role, first = "trainer", False  # first: it comes up also where nobody answers
+    role = "trainer"
 
     def __init__(
         self,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peers.finding.acquaintances import Acquaintances
 from peers.finding.arrival import Agree, arrive
@@ -17,7 +19,6 @@ from peers.finding.visit import heard
 from peers.folders import run_folder
 from peers.lifecycle import Leave
 from peers.owner.membership import require_invited, stay_invited
-from peers.roles.peer import Peer
 from peers.run_folder import RunFolder
 from peers.telling.events import Events
 from peers.twin import refuse_twin
@@ -30,11 +31,26 @@ from swarm.settings import Settings
 from swarm.trust.identity import Identity
 from swarm.update.golden import require_golden
 
+if TYPE_CHECKING:
+    from peers.roles.peer import Peer
+
 REVIVALS = 5  # times that a daemon which died is started again before the peer gives up
 
 
-def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, kind: type[Peer] = Peer) -> int:
-    """Train until the run's last step, the number of steps asked for, or a signal. The exit code."""
+def run_peer(
+    link: Link,
+    settings: Settings,
+    agree: Agree,
+    kind: Callable[[], type[Peer]],
+    *,
+    wait_for: int = 1,
+    first: bool = False,
+) -> int:
+    """Take part until the run's last step, the number of steps asked for, or a signal. The exit code.
+
+    kind: imports what this peer is. Models and their libraries take seconds, in which the network is entered. first: it
+    comes up also where nobody answers, and stays when all have gone.
+    """
     keep_freed_memory()
     require_golden()
     folder = settings.directory or run_folder(link.digest)
@@ -45,23 +61,25 @@ def run_peer(link: Link, settings: Settings, agree: Agree, wait_for: int = 1, ki
         stack.enter_context(events.with_warnings())
         leave = stack.enter_context(Leave())
         stack.enter_context(identity.lock())
-        first = kind.first and RunFolder(folder).has_manifest()
-        make = partial(network_of, identity, link, settings, folder, on_death=leave.now, first=first)
+        comes_up_alone = first and RunFolder(folder).has_manifest()
+        make = partial(network_of, identity, link, settings, folder, on_death=leave.now, first=comes_up_alone)
+        imported = stack.enter_context(ThreadPoolExecutor(1, "import")).submit(kind)
         network = stack.enter_context(entered(make, link, lambda words: events("client", words)))
         refuse_twin(network)
         over = ending(link, heard(network, looks=2))
         if over is not None:
             held = over.held_in(folder / "checkpoints")
-            if held is not None and not kind.first:
+            if held is not None and not first:
                 events("finished", f"{over.words}; its final checkpoint is here: {held}", checkpoint=str(held))
                 return 0
-        make_peer = kind if over is None else kind.late(over)
+        role = imported.result()  # before anything else imports what it imports
+        make_peer = role if over is None else role.late(over)
         signed, tokenizer = arrive(network, link, RunFolder(folder), agree)
         events("joined", f"Joined {signed.manifest.name} as {identity.name}.", peer_id=identity.peer_id)
         stay_invited(network, leave, events)
         with make_peer(network, signed, tokenizer, settings, folder=folder, events=events, leave=leave) as peer:
             behind = LeftBehind(link, peer, leave)
-            if over is None and not kind.first:  # else it knows, or stays when all have gone
+            if over is None and not first:  # else it knows, or stays when all have gone
                 stack.enter_context(behind)
             finished = peer.run(wait_for)
         if not finished:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from benchmarks import paced
+from benchmarks import pacing
 from swarm.model.bloom import model_from_vector
 from swarm.model.gradient import GradientAccumulator
 from swarm.model.initial import initial_vector
@@ -16,10 +16,10 @@ from tests.swarm.averaging.live.trainees import manifest
 
 def test_a_paced_accumulator_counts_as_a_real_one_does_and_gives_the_same_noise_again() -> None:
     model = manifest().model
-    paced.durations = iter([0.0] * 8)  # type: ignore[assignment]
+    pacing.durations = iter([0.0] * 8)  # type: ignore[assignment]
     ids = np.zeros((4, model.sequence_length), np.int64)
     batch = SimpleNamespace(input_ids=ids, labels=ids, refs=[SimpleNamespace(language="en")] * 4)
-    kinds = (GradientAccumulator, paced.PacedAccumulator)
+    kinds = (GradientAccumulator, pacing.PacedAccumulator)
     both = [kind(model_from_vector(model, initial_vector(model)), Layout.of(model)) for kind in kinds]
     given = []
     for sums in both:
@@ -28,7 +28,7 @@ def test_a_paced_accumulator_counts_as_a_real_one_does_and_gives_the_same_noise_
         assert dict(sums.tokens) == {"en": 4 * model.sequence_length}
         assert (sums.samples, sums.languages["en"]) == (4, 4)
     assert (given[1].samples, given[1].weight) == (given[0].samples, given[0].weight)
-    assert both[1].mean_loss == paced.LOSS
+    assert both[1].mean_loss == pacing.LOSS
     both[1].reset()
     assert both[1].mean_loss is None
     both[1].add(batch)
