@@ -66,6 +66,7 @@ def none(*arrays: np.ndarray) -> None:
 def start() -> None:
     """Get what there is, in a thread of its own. Only the first call does anything."""
     global _thread
+    assert _known, "nothing that has kernels is imported yet, and it would not be asked for again"
     with _lock:
         if _thread is None:
             _thread = threading.Thread(target=_load, name="compiling kernels")
