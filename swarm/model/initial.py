@@ -11,6 +11,10 @@ exactly, and one float32 multiplication. What that costs: the variance is 1 to n
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -20,17 +24,23 @@ from swarm.run.schema import ModelSpec
 UNIFORMS = 12  # of 16 bits each: three 64-bit words a value
 MEAN = UNIFORMS * (2**16 - 1) // 2
 BLOCK = 1 << 16  # values drawn at once, so that the words stay in cache
+SHARE = 1 << 18  # values that one thread draws at once
+COUNTS = 3 * SHARE // 4  # of Philox, which gives four words for each
+THREADS = 8  # at most
 
 
 def initial_vector(spec: ModelSpec) -> np.ndarray:
     """The (size,) float32 vector of initial weights that `initial_seed` names."""
     layout = Layout.of(spec)
     vector = np.zeros(layout.size, dtype=np.float32)
+    drawn: list[Callable[[], None]] = []
     for tensor in layout.tensors:
         if tensor.is_matrix:
-            draw_normal(vector[tensor.slice], f"{spec.initial_seed}:{tensor.name}", spec.initializer_range)
+            drawn += _shares(vector[tensor.slice], f"{spec.initial_seed}:{tensor.name}", spec.initializer_range)
         elif tensor.name.endswith(".weight"):
             vector[tensor.slice] = 1.0
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
+        list(threads.map(lambda draw: draw(), drawn))
     return vector
 
 
@@ -51,9 +61,20 @@ def quick_weights(layout: Layout) -> np.ndarray:
 
 def draw_normal(out: np.ndarray, stream: str, deviation: float) -> None:
     """Fill `out`, (n,) float32, with normal(0, deviation) from the stream of that name."""
+    for draw in _shares(out, stream, deviation):
+        draw()
+
+
+def _shares(out: np.ndarray, stream: str, deviation: float) -> list[Callable[[], None]]:
+    """What fills `out`, in parts that any threads may do in any order: Philox counts, so each knows where it begins."""
     key = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:16], "little")
-    words = np.random.Philox(key=key)
     scale = np.float32(deviation / 2**16)
+    starts = range(0, out.size, SHARE)
+    return [partial(_draw, out[start : start + SHARE], key, COUNTS * start // SHARE, scale) for start in starts]
+
+
+def _draw(out: np.ndarray, key: int, counter: int, scale: np.float32) -> None:
+    words = np.random.Philox(key=key, counter=counter)
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
         parts = words.random_raw(3 * block.size).view(np.uint16).reshape(block.size, UNIFORMS)

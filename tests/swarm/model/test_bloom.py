@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from transformers import BloomConfig, BloomForCausalLM, GPT2Config, GPT2LMHeadMo
 
 from swarm.errors import CheckpointError, ConfigError, IncompatibleError, NetworkError
 from swarm.model.bloom import build_model, starting_vector
-from swarm.model.initial import draw_normal, initial_vector, vector_digest
+from swarm.model.initial import MEAN, SHARE, UNIFORMS, draw_normal, initial_vector, vector_digest
 from swarm.model.layout import Layout
 from swarm.run.schema import ModelSpec
 
@@ -42,6 +43,22 @@ def test_the_values_are_normal_and_the_seed_and_the_name_matter() -> None:
     start = np.empty(1000, np.float32)
     draw_normal(start, "0:a", 0.02)
     assert (start == values[:1000]).all()
+
+
+def test_what_threads_draw_apart_is_one_stream() -> None:
+    """Digests of models of any size are in manifests: shares must never show."""
+    whole = np.empty(3 * SHARE + 5, np.float32)
+    draw_normal(whole, "0:a", 0.02)
+    words = np.random.Philox(key=int.from_bytes(hashlib.sha256(b"0:a").digest()[:16], "little"))
+    uniforms = words.random_raw(3 * whole.size).view(np.uint16).reshape(-1, UNIFORMS).sum(axis=1, dtype=np.int64)
+    assert (whole == (uniforms - MEAN).astype(np.float32) * np.float32(0.02 / 2**16)).all()
+    large = SPEC.model_copy(update={"vocab_size": 20_000})
+    vector = initial_vector(large)
+    for tensor, view in Layout.of(large).views(vector):
+        if tensor.is_matrix:
+            drawn = np.empty(tensor.size, np.float32)
+            draw_normal(drawn, f"0:{tensor.name}", large.initializer_range)
+            assert (view.reshape(-1) == drawn).all(), tensor.name
 
 
 def test_layer_norms_begin_as_identity_and_biases_as_zero() -> None:
