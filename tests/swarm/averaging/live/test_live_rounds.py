@@ -10,6 +10,7 @@ import pytest
 from swarm.averaging import codec
 from swarm.averaging.averager import Contribution
 from swarm.averaging.live.delivery import Offer
+from swarm.averaging.live.inbound import Inbound
 from swarm.averaging.live.links import before_payload
 from swarm.averaging.round import events
 from swarm.averaging.round.messages import Ballot, Header, Mean, seal
@@ -69,6 +70,38 @@ def test_spans_of_equal_bytes_are_each_delivered(join: Join, monkeypatch: pytest
         assert not any(stats.void_spans for stats in rounds)
         assert median(stats.seconds for stats in rounds) < 1.0, "parts are asked for that were never sent"
         assert max(peer.worst_error() for peer in peers) < 0.05
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def test_nothing_is_computed_for_a_round_that_is_decided(
+    join: Join,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A newcomer learns the log first and its bytes seconds later; what it computes meanwhile, nobody would take."""
+
+    async def deaf(inbound: Inbound, sender: str, message: bytearray) -> None:
+        """The bytes are still on their way."""
+
+    run = manifest()
+    alive: dict = {}
+    first = join(run=run.digest)
+    second = join(first, run=run.digest)
+    peers = [Trainee(first, run, 0, alive=alive)]
+    try:
+        peers[0].start(steps=1000)
+        wait_until(lambda: peers[0].state.step >= 2, 30, "two steps", peers)
+        with monkeypatch.context() as patch:
+            patch.setattr(Inbound, "bulk", deaf)
+            peers.append(Trainee(second, run, 1, alive=alive))
+        late = peers[1].averager
+        log, lag = late.driver.core.log, late.driver.lag
+        assert not late.due(0, 0) or log.tip.round > 0
+        wait_until(lambda: log.tip.round > 0, 30, "the log", peers)
+        due, other = late.due(0, 0), lag.told or not late.outbox.empty()
+        assert due
+        assert not other, "this test shows nothing: it was due for another reason"
     finally:
         for peer in peers:
             peer.close()
