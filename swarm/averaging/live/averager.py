@@ -98,9 +98,13 @@ class RoundAverager:
     # --- the protocol ------------------------------------------------------------------------------------------------
 
     def due(self, step: int, samples: int) -> bool:
-        """Whether a round asks for what is accumulated, or is decided. Cheap; called after each micro-batch."""
-        decided = self.driver.core.log.tip.round > step  # also where its outcome is still on its way
-        if self._closed or not self.outbox.empty() or self.driver.lag.told or decided or step < self._position.round:
+        """Whether a round asks for what is accumulated, or an outcome waits. Cheap; called after each micro-batch.
+
+        Nothing is begun for a round that is decided already, also where its outcome is still on its way.
+        """
+        if self._closed or not self.outbox.empty() or self.driver.lag.told or step < self._position.round:
+            return True
+        if samples == 0 and self.driver.core.log.tip.round > step:
             return True
         if not self._note(step, samples):
             return True
