@@ -52,14 +52,16 @@ def shares(carriers: Sequence[Carrier]) -> list[float]:
     if all(value <= 0 for value in cost.values()):
         return [1 / len(able) if i in speed else 0.0 for i in range(members)]
 
-    def at(seconds: float) -> dict[int, float]:
-        return {i: min(1.0, max(0.0, seconds * speed[i] - own[i]) / max(cost[i], 1e-9)) for i in able}
+    rows = [(speed[i], own[i], max(cost[i], 1e-9)) for i in able]
+
+    def at(seconds: float) -> list[float]:
+        return [min(1.0, max(0.0, seconds * fast - mine) / each) for fast, mine, each in rows]
 
     low, high = 0.0, members / min(speed.values())
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if sum(at(middle).values()) < 1 else (low, middle)
-    found = at(high)
+        low, high = (middle, high) if sum(at(middle)) < 1 else (low, middle)
+    found = dict(zip(able, at(high), strict=True))
     total = sum(found.values())
     return [found.get(i, 0.0) / total for i in range(members)]
 

@@ -128,9 +128,7 @@ class Reducer:
         self.tick(now)
 
     def tick(self, now: float) -> None:
-        for span, task in sorted(self.tasks.items()):
-            if task.senders:
-                continue
+        for span, task in sorted([(span, task) for span, task in self.tasks.items() if not task.senders]):
             if task.gathering.over(now):
                 self.reduce(span, task)
             elif now >= self.asks_at(span, task):

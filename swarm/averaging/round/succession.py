@@ -57,7 +57,7 @@ def hopeless(position: Position, policy: Policy, vanished: Set[str]) -> bool:
 
 def living(position: Position, policy: Policy, number: int, vanished: Set[str]) -> int:
     """The first ballot from `number` on that can still have a host whom the others follow."""
-    if not position.electorate or number >= policy.fork_ballots:
+    if not vanished or not position.electorate or number >= policy.fork_ballots:
         return number
     if hopeless(position, policy, vanished):
         return policy.fork_ballots

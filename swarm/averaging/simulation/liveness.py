@@ -105,10 +105,12 @@ class Liveness:
 
         names = [seat.peer for seat in able]
         parted: dict[str, set[str]] = {name: set() for name in names}
-        for one, other in itertools.combinations_with_replacement(names, 2):
-            if any(world.disturbs(where, one, other) for where in disturbances):
-                parted[one].add(other)
-                parted[other].add(one)
+        for where in disturbances:
+            alone = {name for name in names if where(name, name)}
+            for one, other in itertools.combinations_with_replacement(names, 2):
+                if one in alone or other in alone or where(one, other) or where(other, one):
+                    parted[one].add(other)
+                    parted[other].add(one)
         while able:
             worst = max(able, key=lambda seat: len(parted[seat.peer]))
             if not parted[worst.peer]:
