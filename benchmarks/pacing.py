@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from swarm.run.schema import RunConfig
 
 RECORDED = 6  # micro-batches
-NOISE = 1 << 16  # different values
+NOISE = 65_537  # different values; prime, so that no two spans are equal, which would be sent once
 LOSS = 9.0  # of every sample, nats a token
 durations = itertools.cycle([0.4])
 
