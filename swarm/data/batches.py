@@ -72,6 +72,7 @@ class Batches:
         self._plan, self._peer_id = plan, peer_id
         self._step = -1
         self._roster: tuple[str, ...] = ()
+        self._read = 0  # by the swarm before this step, in samples
         self._drawn = 0  # samples read in this step
         self._counted = 0  # of these, counted in `coverage`: a step that is begun again is not overlap
         self._slots: Iterator[int] = iter(())
@@ -85,7 +86,7 @@ class Batches:
         """
         again = (step, roster) == (self._step, self._roster)
         self._counted = max(self._counted, self._drawn) if again else 0
-        self._step, self._roster, self._drawn = step, tuple(roster), 0
+        self._step, self._roster, self._read, self._drawn = step, tuple(roster), read, 0
         self._slots = self._plan.slots_of(self._roster, self._peer_id, step, self._plan.worn(read))
         self._following = []
         self._ahead.begin()
@@ -102,10 +103,12 @@ class Batches:
         return batch
 
     def cursor(self) -> dict[str, Any]:
-        """Where reading is, JSON-able: step, roster, samples read in it, and the coverage (one bit a sample)."""
+        """Where reading is, JSON-able: step, roster, what was read before it, samples read in it, and the coverage
+        (one bit a sample)."""
         return {
             "step": self._step,
             "roster": list(self._roster),
+            "read": self._read,
             "drawn": self._drawn,
             "counted": max(self._counted, self._drawn),
             "coverage": self.coverage.to_dict(),
@@ -117,15 +120,16 @@ class Batches:
             return  # this folder has trained on private text, and begins with the run's
         try:
             step, roster, drawn, counted = (cursor[name] for name in ("step", "roster", "drawn", "counted"))
-            numbers = all(type(value) is int and -1 <= value < 2**53 for value in (step, drawn, counted))
+            read = cursor.get("read", 0)  # older checkpoints do not say
+            numbers = all(type(value) is int and -1 <= value < 2**53 for value in (step, drawn, counted, read))
             names = isinstance(roster, list) and all(isinstance(name, str) for name in roster)
-            if not (numbers and names and 0 <= drawn <= counted <= 16 * self._plan.slots):
+            if not (numbers and names and read >= 0 and 0 <= drawn <= counted <= 16 * self._plan.slots):
                 raise ValueError
             self.coverage.restore(cursor["coverage"])
         except (KeyError, TypeError, ValueError):
             raise CheckpointError("the checkpoint's data cursor is damaged; use an earlier checkpoint") from None
-        self._step, self._roster, self._drawn, self._counted = step, tuple(roster), drawn, counted
+        self._step, self._roster, self._read, self._drawn, self._counted = step, tuple(roster), read, drawn, counted
         self._following = []
         if step >= 0:
-            slots = self._plan.slots_of(self._roster, self._peer_id, step)
+            slots = self._plan.slots_of(self._roster, self._peer_id, step, self._plan.worn(read))
             self._slots = islice(slots, drawn, None)

@@ -71,7 +71,7 @@ class Context:
     held: dict[bytes, int] = field(default_factory=dict)  # digest of a mean in the store -> round it is kept for
     fresh: set[bytes] = field(default_factory=set)  # of these, what no certified round has named yet
     parts: Counter[bytes] = field(default_factory=Counter)  # digest in the "part" store -> who here needs it
-    last_seconds: float | None = None  # how long the last round took here
+    last_seconds: float | None = None  # how long the last round took here, as far as that is the swarm's speed
     expected: set[str] = field(default_factory=set)  # announced by the progress records
     visitors: OrderedDict[str, None] = field(default_factory=OrderedDict)  # asked us something, not in the electorate
     leaving: set[str] = field(default_factory=set)
@@ -212,6 +212,14 @@ class Context:
         failed = max(0, number - self.passed_over)
         return self.policy.patience(self.last_seconds, self.policy.transfer_seconds(bandwidths), failed)
 
+    def observe(self, seconds: float, patience: float) -> None:
+        """So long did it take to certify a round, and so long was each of its phases allowed to take.
+
+        What is beyond that was spent on waiting for what never came, and says nothing about the swarm's speed. So a
+        round that ends at its deadlines makes the next ones three times as long, and not ten times.
+        """
+        self.last_seconds = min(seconds, patience)
+
     def hold(self, digest: bytes, round: int) -> None:
         """Keep a mean for a round. What an older certified round named already (equal bytes) stays that one's."""
         if digest not in self.held:
@@ -259,9 +267,12 @@ class Context:
             self.visitors.popitem(last=False)
 
     def release_means(self, outcome: Outcome) -> None:
-        """A round is over here: keep its chosen means for a while, let go of the others and of the oldest."""
-        named = [span.digest for span in outcome.spans if span.digest in self.held]
-        self.held.update(dict.fromkeys(named, outcome.round))
+        """A round is over here: keep its chosen means for a while, let go of the others and of the oldest.
+
+        Equal bytes are kept for the newest round that named them, also where an older one is replayed.
+        """
+        named = {span.digest for span in outcome.spans if span.digest in self.held}
+        self.held.update((digest, max(outcome.round, self.held[digest])) for digest in named)
         self.fresh.difference_update(named)
         oldest = outcome.round - self.policy.history_rounds
         gone = [d for d, kept in self.held.items() if kept <= (outcome.round if d in self.fresh else oldest)]

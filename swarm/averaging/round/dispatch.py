@@ -156,11 +156,13 @@ class Dispatch:
         self.peer.advance(now)
 
     def on_commit(self, now: float, sender: str, commit: Commit) -> None:
-        base, called, since = self.peer.log.tip.head, self.peer.member.called, self.peer.member.called_at
+        member = self.peer.member
+        base, called, since = self.peer.log.tip.head, member.called, member.called_at
+        patience = self.context.patience(member.number)
         if not self.peer.catch_up.offer(now, sender, commit):
             return
         if commit.outcome.base == base and called is not None:
-            self.context.last_seconds = now - since
+            self.context.observe(now - since, patience)
         self.peer.begin()
         self.peer.advance(now)
 

@@ -89,6 +89,25 @@ def test_who_reads_ahead_may_ask_for_less_and_go_on_later(made: tuple[TokenStore
     assert sum(mine.coverage.reads.values()) == 12 + 9
 
 
+def test_a_restart_leaves_out_what_was_worn_out_before_the_step(made: tuple[TokenStore, Plan]) -> None:
+    store, _ = made
+    data = DataSpec(sources=(SourceSpec(kind="folder", path="."),), stock=store.stock, max_repeats=2.0)
+    plan = Plan(data, 12, steps=15)
+    read = next(samples for samples in range(0, 10**6, 10) if plan.worn(samples))
+    mine = Batches(store, plan, "b")
+    mine.begin(2, ROSTER, read)
+    mine.next(4)
+    again = Batches(store, plan, "b")
+    again.restore(json.loads(json.dumps(mine.cursor())))
+    rest = mine.next(12)
+    assert again.next(12).slots == rest.slots
+    assert plan.worn(read).isdisjoint(rest.tokens_by_language)
+    older = mine.cursor()
+    del older["read"]
+    again.restore(older)
+    assert again.cursor()["read"] == 0, "a checkpoint of an older version does not say"
+
+
 def test_anyone_recomputes_a_contribution_from_step_and_slots(made: tuple[TokenStore, Plan]) -> None:
     store, plan = made
     mine = Batches(store, plan, "c")
@@ -158,7 +177,7 @@ def test_a_damaged_cursor_is_refused_and_changes_nothing(made: tuple[TokenStore,
     for damaged in (
         None, [], {}, good | {"drawn": -1}, good | {"drawn": 10**9, "counted": 10**9}, good | {"step": "1"},
         good | {"roster": "abc"}, good | {"roster": [1]}, good | {"counted": 1}, good | {"coverage": {}},
-        good | {"step": True},
+        good | {"step": True}, good | {"read": -1}, good | {"read": "5"},
     ):  # fmt: skip
         with pytest.raises(CheckpointError, match="data cursor"):
             mine.restore(damaged)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swarm.averaging.round.events import Contribute
-from swarm.averaging.round.messages import Message, Part
+from swarm.averaging.round.messages import Message, Part, Reduced
 from swarm.averaging.round.policy import effective_weights
 from swarm.averaging.simulation.arithmetic import Given, digest_of
 from swarm.averaging.simulation.machine import Machine
@@ -49,6 +49,22 @@ def test_a_sender_that_stalls_costs_only_its_own_contribution() -> None:
     assert all([span.has(index) for index in range(4)] == [name != mute for name in FOUR] for span in others)
     assert all(span.has(FOUR.index(mute)) for span in own), "to itself it did send"
     assert table.now - start < table.think + 1.5, "the others waited longer than twice the usual time"
+
+
+def test_a_round_that_waited_for_nothing_makes_the_next_three_times_as_patient_at_most() -> None:
+    """The host hears of no reducer but itself, and waits: that time says nothing about how fast the swarm is."""
+    table = running(rounds=2)
+    contexts = [table.machines[name].core.context for name in FOUR]
+    before = max(context.patience(0) for context in contexts)
+    table.on(Reduced, 3, lambda machine, to, message: True)
+    table.touch(0.0, 600.0, lambda a, b: True)
+    began = table.now
+    table.until_round(3)
+    assert table.counted("reassigned") == 1
+    assert table.now - began > 1.4 * before, "it was to take longer than what is learnt from it"
+    assert before < max(context.patience(0) for context in contexts) <= 3 * before + 1e-9
+    table.until_round(4)
+    assert max(context.patience(0) for context in contexts) == pytest.approx(before), "one good round forgets it"
 
 
 def test_a_sender_that_stalls_half_way_counts_where_it_came() -> None:

@@ -258,6 +258,18 @@ def test_a_voter_that_skips_a_round_by_taking_the_state_keeps_the_means_it_voted
     assert {*voted} <= context.held.keys() & machine.stores["mean"].keys()
 
 
+def test_equal_bytes_are_kept_for_the_newest_round_that_names_them() -> None:
+    """Who leaves a lineage and comes back replays old rounds, whose means may hold the bytes of newer ones."""
+    table = running(rounds=3)
+    context, old = table.machines["anna"].core.context, table.outcome(1)
+    digest = old.spans[0].digest
+    context.hold(digest, 3)
+    context.held[digest] = 3
+    context.fresh.discard(digest)
+    context.release_means(old)
+    assert context.held[digest] == 3
+
+
 def test_halves_without_a_quorum_say_so_fork_and_heal() -> None:
     table = running(rounds=2)
     left = set(FOUR[:2])

@@ -92,6 +92,7 @@ ONCE_FOUND = [
     ((3, 12), 1001526, THEN),
     ((3, 12), 1001500, ()),
     ((2, 7), 190, ()),
+    *(((7, 7), seed, ()) for seed in (1184, 2088)),
 ]
 
 
@@ -102,7 +103,9 @@ def test_what_was_found_once_is_not_found_again(peers: tuple[int, int], seed: in
     mean that nobody has. 9166: voters that had died and come back were waited for. 8898: so they were, and a peer that
     had left was to host a fork. 1001526: a host with a short last round gave up on reducers whose own had been long.
     1001500: the only voter was slow to read its own means when it started, and took itself for too far behind, unlike a
-    real peer. 190: the only voter left for good, and took the last means with it."""
+    real peer. 190: the only voter left for good, and took the last means with it. 1184: who came back to its lineage
+    let go of new means whose bytes old rounds had named too. 2088: a round that had waited long for a liar made the
+    next one six times as patient."""
     assert run(seed, peers=peers, kinds=kinds).violations == []
 
 
