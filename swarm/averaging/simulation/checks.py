@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from swarm.averaging.round.certificate import Position, after
 from swarm.averaging.round.events import Apply, Compute, Store
-from swarm.averaging.round.messages import Ballot, Call, Envelope, Outcome, Propose, Ready, Roster, Vote
+from swarm.averaging.round.messages import Ballot, Call, Envelope, Fetch, Outcome, Propose, Ready, Roster, Vote
 from swarm.averaging.round.policy import effective_weights
 from swarm.averaging.simulation.ledger import Ledger
 from swarm.averaging.simulation.liveness import Liveness
@@ -143,12 +143,17 @@ class Checks:
                     continue
                 self.fail(f"span {number} of round {outcome.round} is void, and no fault touched {sorted(tried)}")
         names = [*outcome.roster]
-        disturbed = any(s <= end and start <= e for s, e, _ in self.world.touches)
-        if not disturbed:
+        if not self.world.disturbances(start, end):
             for number, span in enumerate(outcome.spans):
                 absent = [n for i, n in enumerate(names) if outcome.readys[i].message.weight and not span.has(i)]
                 if absent:
                     self.fail(f"{absent} left out of span {number} of round {outcome.round}, and there was no fault")
+
+    def asked(self, machine: Machine, fetch: Fetch) -> None:
+        """A part is asked for only if a fault may have lost it: what is on its way must not be sent twice."""
+        start = self.called.get((fetch.at.base, fetch.at.ballot), 0.0)
+        if fetch.spans and not self.world.disturbances(start, self.world.now):
+            self.fail(f"{machine.name} asks for parts {list(fetch.spans)}, and there was no fault")
 
     # --- identity ----------------------------------------------------------------------------------------------------
 

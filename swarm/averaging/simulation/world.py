@@ -17,7 +17,7 @@ from functools import lru_cache
 from swarm.averaging.round.certificate import genesis
 from swarm.averaging.round.context import Crypto
 from swarm.averaging.round.events import Lost, Payload, Store
-from swarm.averaging.round.messages import DOMAIN, Envelope, Mean, Message, MessageError, Part, pack, seal
+from swarm.averaging.round.messages import DOMAIN, Envelope, Fetch, Mean, Message, MessageError, Part, pack, seal
 from swarm.averaging.round.policy import Policy
 from swarm.averaging.round.reading import parse
 from swarm.averaging.simulation.checks import Checks
@@ -76,6 +76,7 @@ class World:
         self.think, self.latency, self.work = 0.5, 0.02, 0.02
         self.save_every = 1
         self.arrival: dict[tuple[str, str], float] = {}
+        self.under_way: dict[tuple[str, str, Payload], float] = {}  # bytes that a lane sends, until when
         self.seen: dict[str, float] = {}
         self.clients: set[str] = set()
         self.liars: set[str] = set()
@@ -174,9 +175,23 @@ class World:
                 return
             if not machine.up:
                 return
+        if payload is not None and not self.takes(source, to, payload):
+            return
+        if isinstance(envelope.message, Fetch):
+            self.checks.asked(machine, envelope.message)
         if self.verbose:
             self.say(source, f"-> {to}  {describe(envelope)}")
         self.transmit(source, to, data, carried)
+
+    def takes(self, source: str, to: str, payload: Payload) -> bool:
+        """Does the lane send these bytes? Like a real one, not while it is sending them already."""
+        way = (source, to, payload)
+        if self.under_way.get(way, -1.0) > self.now:
+            return False
+        if len(self.under_way) > 4096:
+            self.under_way = {way: until for way, until in self.under_way.items() if until > self.now}
+        self.under_way[way] = self.now + self.latency
+        return True
 
     def transmit(self, source: str, to: str, data: bytes, payload: Carried | None) -> None:
         delays, plain = [self.latency], True

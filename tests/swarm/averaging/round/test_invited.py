@@ -50,6 +50,7 @@ def test_who_is_not_invited_is_in_no_round_and_holds_up_none() -> None:
 def test_a_host_that_lets_a_friend_in_gets_no_votes_for_it() -> None:
     accomplice = "bela"
     table = Invited(*FOUR, "zoe", accomplices=(accomplice,))
+    table.touch(0.0, 600.0, lambda a, b: accomplice in (a, b))
     table.start()
     let_in = set()
 

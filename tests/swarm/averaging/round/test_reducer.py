@@ -40,6 +40,7 @@ def test_a_part_that_is_on_its_way_is_not_asked_for() -> None:
 
 def test_a_part_that_others_have_overtaken_is_asked_for_at_once() -> None:
     table, lost = running(spans=8), []
+    table.touch(table.now, 60.0, lambda a, b: "dora" in (a, b))
 
     def lose(machine: Machine, to: str, message: Message) -> bool:
         assert isinstance(message, Part)

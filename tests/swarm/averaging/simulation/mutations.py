@@ -158,3 +158,10 @@ def one_gone_all_given_up(patch: pytest.MonkeyPatch) -> None:
 def early_fork(patch: pytest.MonkeyPatch) -> None:
     """Whoever finds no quorum in the first ballot goes on with those who are there, and they vote for it."""
     patch.setattr(Policy, "fork_ballots", property(lambda self: 0, lambda self, value: None))
+
+
+@mutation
+def parts_known_by_their_bytes(patch: pytest.MonkeyPatch) -> None:
+    """A lane takes two spans of equal bytes for one, and sends one of them."""
+    right = World.takes
+    patch.setattr(World, "takes", lambda self, source, to, payload: right(self, source, to, payload._replace(span=0)))

@@ -36,6 +36,7 @@ WITHIN = {  # seeds among which a mistake must be found, about three times as ma
     "dead_seats_awaited": (range(100, 120), ("crash_host", "crash_many", "crash_reducer", "crash_member")),
     "one_gone_all_given_up": (range(6), ("goodbyes",)),
     "early_fork": (range(40), ()),
+    "parts_known_by_their_bytes": (range(16), ()),
 }
 
 
