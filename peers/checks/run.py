@@ -152,7 +152,8 @@ class Line:
         if plan.exchange_seconds is None:
             return warn(self.name, "not measured: no peer answered", "bloomswarm doctor LINK   (again, later)")
         speeds = ", ".join(f"{way.upload_mbit:.0f}/{way.download_mbit:.0f}" for way in self.ways)
-        words = f"{speeds} Mbit/s up/down to {peers(len(self.ways))}"
+        trips = "/".join(f"{1000 * way.trip_seconds:.0f}" for way in self.ways)
+        words = f"{speeds} Mbit/s up/down to {peers(len(self.ways))}, {trips} ms there and back"
         words += f"; about {show_seconds(plan.exchange_seconds)} per exchange"
         if plan.bytes_per_hour is not None:
             words += f", {show_bytes(round(plan.bytes_per_hour))} an hour each way"

@@ -27,11 +27,10 @@ CLOCK_SLACK_SECONDS = 10.0  # of other peers' clocks, and of records that expire
 
 @dataclass(frozen=True)
 class Record:
-    """What `peer_id` said. payload: bytes, still to be parsed. expiration: Unix seconds."""
+    """What `peer_id` said. payload: bytes, still to be parsed."""
 
     peer_id: str
     payload: bytes
-    expiration: float
 
 
 class Validator(RecordValidatorBase):
@@ -124,7 +123,7 @@ class Directory:
             return []
         now = time.time()
         return [
-            Record(peer_id, held.value, held.expiration_time)
+            Record(peer_id, held.value)
             for peer_id, held in sorted(found.value.items())
             if held.expiration_time > now and isinstance(held.value, bytes)
         ]

@@ -147,6 +147,7 @@ def test_a_line_that_cannot_keep_up_is_said_beforehand(step: float | None, downl
     mine = plan(step_seconds=step, download_mbit=download)
     finding = Line([way(download=download)], mine).look()
     assert finding.verdict == verdict, finding
+    assert " ms there and back" in finding.words
     assert ("Beware" in " ".join(mine.lines())) == (verdict != "ok")
 
 
