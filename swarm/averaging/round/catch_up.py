@@ -60,7 +60,7 @@ class CatchUp:
             if log.astray:
                 self.restore(lost=applied - log.applied, download=False)
         if news in ("extended", "switched"):
-            self.fetch_at, self.fetches = now, 0
+            self.fetches = 0
             return True
         return False
 
@@ -120,12 +120,27 @@ class CatchUp:
         assert commit is not None
         return [span.digest for span in commit.outcome.spans if not span.void and span.digest not in self.context.held]
 
-    def unasked(self, missing: list[bytes]) -> bool:
-        """Will nobody send these by himself, and were they not asked for? The last round's go to its roster."""
+    def patience(self, missing: list[bytes]) -> float:
+        """Seconds until these are asked for: none, unless they are on their way by themselves or were asked for.
+
+        The last round's means go to its whole roster, and its certificate overtakes them.
+        """
+        if self.coming():
+            return self.context.pause(self.context.policy.fetch_seconds)
+        return 0.0 if self.sought.isdisjoint(missing) else self.context.policy.fetch_seconds
+
+    def coming(self) -> bool:
+        """Are the bytes that are applied next those of the last round, and this peer in its roster?"""
+        if self.log.behind != 1:
+            return False
         commit = self.log.chain[self.log.applied + 1].commit
         assert commit is not None
-        coming = self.log.behind == 1 and self.context.me.peer in commit.outcome.roster
-        return not coming and self.sought.isdisjoint(missing)
+        return self.context.me.peer in commit.outcome.roster
+
+    def gained(self, now: float) -> None:
+        """A mean has come. As long as they do, the rest of the last round's is on its way, too."""
+        if self.fetch_at < math.inf and self.coming():
+            self.fetch_at = max(self.fetch_at, now + self.context.pause(self.context.policy.cut_seconds))
 
     def advance(self, now: float) -> bool:
         """Apply what can be applied, in order; True if anything was."""
@@ -134,8 +149,7 @@ class CatchUp:
             if self.log.behind > self.farthest:
                 self.restore(lost=0, download=True)
             elif missing := self.missing():
-                patience = 0.0 if self.unasked(missing) else self.context.policy.fetch_seconds
-                self.fetch_at = min(self.fetch_at, now + patience)
+                self.fetch_at = min(self.fetch_at, now + self.patience(missing))
                 break
             else:
                 self.apply(self.log.chain[self.log.applied], self.log.chain[self.log.applied + 1])

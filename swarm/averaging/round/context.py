@@ -212,6 +212,10 @@ class Context:
         failed = max(0, number - self.passed_over)
         return self.policy.patience(self.last_seconds, self.policy.transfer_seconds(bandwidths), failed)
 
+    def pause(self, least: float) -> float:
+        """Seconds until what is on its way is asked for: a quarter of the last round, as on slow lines all is slow."""
+        return max(least, 0.25 * (self.last_seconds or 0.0))
+
     def observe(self, seconds: float, patience: float) -> None:
         """So long did it take to certify a round, and so long was each of its phases allowed to take.
 

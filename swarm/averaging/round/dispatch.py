@@ -152,6 +152,7 @@ class Dispatch:
         replayed = held.digest in missing and held.digest not in named
         self.context.hold(held.digest, self.peer.log.state.round + 1 if replayed else self.peer.log.tip.round + 1)
         self.peer.member.fetching.gained(now)
+        self.peer.catch_up.gained(now)
         self.peer.member.vote()
         self.peer.advance(now)
 

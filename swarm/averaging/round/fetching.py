@@ -20,18 +20,14 @@ class Fetching:
     def begin(self, now: float) -> None:
         """A proposal has come; what it names may still be on its way."""
         self.asked = 0
-        self.at = now + self.pause(self.context.policy.cut_seconds)
+        self.at = now + self.context.pause(self.context.policy.cut_seconds)
 
     def stop(self) -> None:
         self.at = math.inf
 
     def gained(self, now: float) -> None:
         """A mean has come. As long as they do, the rest is on its way, and to ask for it would send it twice."""
-        self.at = max(self.at, now + self.pause(self.context.policy.cut_seconds))
-
-    def pause(self, least: float) -> float:
-        """A quarter of the last round: on slow lines everything takes longer."""
-        return max(least, 0.25 * (self.context.last_seconds or 0.0))
+        self.at = max(self.at, now + self.context.pause(self.context.policy.cut_seconds))
 
     def ask(self, now: float, proposal: Propose, missing: list[int]) -> None:
         """Ask for the missing spans: first those who made them and the host, then one peer after another."""
@@ -49,4 +45,4 @@ class Fetching:
                 wanted = tuple(outcome.spans[i].digest for i in missing)
                 self.context.send([others[self.asked % len(others)]], Fetch(header, digests=wanted))
         self.asked += 1
-        self.at = now + self.pause(self.context.policy.fetch_seconds)
+        self.at = now + self.context.pause(self.context.policy.fetch_seconds)

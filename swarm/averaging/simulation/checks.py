@@ -150,10 +150,19 @@ class Checks:
                     self.fail(f"{absent} left out of span {number} of round {outcome.round}, and there was no fault")
 
     def asked(self, machine: Machine, fetch: Fetch) -> None:
-        """A part is asked for only if a fault may have lost it: what is on its way must not be sent twice."""
-        start = self.called.get((fetch.at.base, fetch.at.ballot), 0.0)
-        if fetch.spans and not self.world.disturbances(start, self.world.now):
-            self.fail(f"{machine.name} asks for parts {list(fetch.spans)}, and there was no fault")
+        """Who takes part asks for bytes only if a fault may have lost them: those on their way are not sent twice."""
+        if not fetch.spans and not fetch.digests:
+            return
+        base = fetch.at.base
+        if (base, fetch.at.ballot) not in self.called:  # the means of a round that is certified
+            last = self.certified.get(base)
+            if last is None or machine.name not in last.roster:
+                return  # nobody sends them to a newcomer
+            base = last.base
+        calls = [at for (on, _), at in self.called.items() if on == base]
+        if not self.world.disturbances(min(calls, default=0.0), self.world.now):
+            what = f"parts {list(fetch.spans)}" if fetch.spans else f"{len(fetch.digests)} means"
+            self.fail(f"{machine.name} asks for {what}, and there was no fault")
 
     # --- identity ----------------------------------------------------------------------------------------------------
 

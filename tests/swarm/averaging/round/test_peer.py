@@ -8,7 +8,19 @@ from dataclasses import replace
 import pytest
 
 from swarm.averaging.round.events import Contribute, Due, Restored
-from swarm.averaging.round.messages import Commit, Mean, Part, Propose, Ready, Reduced, Roster, Vote, seal
+from swarm.averaging.round.messages import (
+    Commit,
+    Envelope,
+    Fetch,
+    Mean,
+    Part,
+    Propose,
+    Ready,
+    Reduced,
+    Roster,
+    Vote,
+    seal,
+)
 from swarm.averaging.simulation.arithmetic import Given
 from swarm.averaging.simulation.machine import Machine
 from tests.swarm.averaging.round.table import FOUR, Table, host_of, running
@@ -298,3 +310,24 @@ def test_a_minority_does_not_fork_while_the_majority_goes_on() -> None:
     assert all(table.machines[name].core.log.tip.lineage == lineage for name in rest)
     table.until(table.united, 120.0)
     assert all(machine.core.log.tip.lineage == lineage for machine in table.machines.values())
+
+
+def test_means_that_the_certificate_has_overtaken_are_not_asked_for() -> None:
+    """They are megabytes and have lanes of their own; three of four are a quorum without whom they reach last."""
+    table = running(rounds=1)
+    late = host_of(table, 3)
+
+    def slow(machine: Machine, to: str, envelope: Envelope) -> bool:
+        message = envelope.message
+        if not isinstance(message, Mean) or message.at.round != 2 or to != late or machine.name == late:
+            return False
+        carried = table.payload(machine, message)
+        table.at(table.now + 0.3, lambda: table.transmit(machine.name, to, envelope.wire, carried))
+        return True
+
+    table.traps.append(slow)
+    table.until_round(2)
+    asked = [said for said in table.said if isinstance(said.message, Fetch) and said.message.digests]
+    certified = min(said.at for said in table.said if isinstance(said.message, Commit) and said.message.at.round == 2)
+    assert table.now > certified + 0.2, "it was to lack them when the certificate came"
+    assert [(said.sender, said.to) for said in asked if said.at > certified] == []
