@@ -151,18 +151,23 @@ class Checks:
 
     def asked(self, machine: Machine, fetch: Fetch) -> None:
         """Who takes part asks for bytes only if a fault may have lost them: those on their way are not sent twice."""
-        if not fetch.spans and not fetch.digests:
-            return
-        base = fetch.at.base
-        if (base, fetch.at.ballot) not in self.called:  # the means of a round that is certified
-            last = self.certified.get(base)
-            if last is None or machine.name not in last.roster:
-                return  # nobody sends them to a newcomer
-            base = last.base
-        calls = [at for (on, _), at in self.called.items() if on == base]
-        if not self.world.disturbances(min(calls, default=0.0), self.world.now):
+        bases = [fetch.at.base] if fetch.spans else [outcome.base for outcome in self.sent_to(machine, fetch)]
+        if not bases:
+            return  # asked of a round that goes to others, like a newcomer's
+        start = min((at for (base, _), at in self.called.items() if base in bases), default=0.0)
+        if not self.world.disturbances(start, self.world.now):
             what = f"parts {list(fetch.spans)}" if fetch.spans else f"{len(fetch.digests)} means"
             self.fail(f"{machine.name} asks for {what}, and there was no fault")
+
+    def sent_to(self, machine: Machine, fetch: Fetch) -> list[Outcome]:
+        """The outcomes, of the round under way or of the one before, whose bytes are asked for and come unasked."""
+        last, wanted = self.certified.get(fetch.at.base), {*fetch.digests}
+        bases = {fetch.at.base, last.base if last is not None else fetch.at.base}
+        return [
+            outcome
+            for outcome in self.outcomes.values()
+            if outcome.base in bases and machine.name in outcome.roster and wanted & {s.digest for s in outcome.spans}
+        ]
 
     # --- identity ----------------------------------------------------------------------------------------------------
 
