@@ -219,8 +219,8 @@ class Context:
     def observe(self, seconds: float, patience: float) -> None:
         """So long did it take to certify a round, and so long was each of its phases allowed to take.
 
-        What is beyond that was spent on waiting for what never came, and says nothing about the swarm's speed. So a
-        round that ends at its deadlines makes the next ones three times as long, and not ten times.
+        What is beyond that was spent on waiting for what never came, and says nothing about the swarm's speed. So
+        after a round that ended at its deadlines the next is three times as patient at most.
         """
         self.last_seconds = min(seconds, patience)
 

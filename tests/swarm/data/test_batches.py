@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +95,18 @@ def test_a_restart_leaves_out_what_was_worn_out_before_the_step(made: tuple[Toke
     data = DataSpec(sources=(SourceSpec(kind="folder", path="."),), stock=store.stock, max_repeats=2.0)
     plan = Plan(data, 12, steps=15)
     read = next(samples for samples in range(0, 10**6, 10) if plan.worn(samples))
+    worn = plan.worn(read)
+    step = next(
+        s for s in range(100) if plan.reads(ROSTER, "b", s, 16) != [*islice(plan.slots_of(ROSTER, "b", s, worn), 16)]
+    )
     mine = Batches(store, plan, "b")
-    mine.begin(2, ROSTER, read)
+    mine.begin(step, ROSTER, read)
     mine.next(4)
     again = Batches(store, plan, "b")
     again.restore(json.loads(json.dumps(mine.cursor())))
     rest = mine.next(12)
     assert again.next(12).slots == rest.slots
-    assert plan.worn(read).isdisjoint(rest.tokens_by_language)
+    assert worn.isdisjoint(rest.tokens_by_language)
     older = mine.cursor()
     del older["read"]
     again.restore(older)
