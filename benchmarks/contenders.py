@@ -18,7 +18,9 @@ POLL_SECONDS = 0.002  # between two looks at a round, of either: looking takes p
 
 
 class Ours:
-    def __init__(self, index: int, count: int, addresses: Sequence[str], *, values: int, folder: str) -> None:
+    def __init__(
+        self, index: int, count: int, addresses: Sequence[str], *, values: int, folder: str, direct: bool = True
+    ) -> None:
         import numpy as np
 
         from benchmarks.run import layout_of, manifest_of
@@ -35,9 +37,10 @@ class Ours:
         compiled.ready()
         self.index, self.count = index, count
         manifest = manifest_of(values, count)
-        self.network = Network(Identity.generate(), manifest.digest, initial_peers=addresses).start()
+        network = Network(Identity.generate(), manifest.digest, initial_peers=addresses, direct=direct)
+        self.network = network.start()
         self.received = 0
-        self.network.receive("floor", self._take, limit_bytes=MESSAGE_BYTES)
+        self.network.receive("floor", self._take, limit_bytes=MESSAGE_BYTES, direct=True)
         self.vector = contribution(values, index)
         self.alive: dict = {}
         self.averager = RoundAverager(
@@ -106,15 +109,15 @@ class Ours:
     async def _take(self, peer: str, message: bytearray) -> None:
         self.received += len(message)
 
-    def floor(self, peers: list[str], each_bytes: int) -> dict[str, Any]:
-        """Send `each_bytes` to every other peer, all at once, and wait until they have them."""
+    def floor(self, peers: list[str], each_bytes: int, direct: bool) -> dict[str, Any]:
+        """Send `each_bytes` to every other peer, all at once, and wait until they have them. direct: see `Direct`."""
         import asyncio
 
         others = [peer for peer in peers if peer != self.network.peer_id]
         message = bytes(MESSAGE_BYTES)
 
         async def send(peer: str) -> None:
-            channel = await self.network.streams.open(peer, "floor")
+            channel = await self.network.streams.open(peer, "floor", direct=direct)
             for start in range(0, each_bytes, MESSAGE_BYTES):
                 await channel.send(message[: each_bytes - start])
             await channel.close(60)

@@ -36,7 +36,13 @@ class OursAtHome:
 
         self.manifest = manifest_of(count)
         listen = (f"/ip4/{address_of(index)}/tcp/0",)
-        network = Network(Identity.generate(), self.manifest.digest, initial_peers=list(addresses), listen=listen)
+        network = Network(
+            Identity.generate(),
+            self.manifest.digest,
+            initial_peers=list(addresses),
+            listen=listen,
+            direct=False,  # two homes are not in one network, though the addresses look like it
+        )
         self.network = network.start()
         self.state = SharedState.initial(self.manifest, initial_vector(self.manifest.model))
         self.alive: dict[str, Any] = {}

@@ -37,6 +37,21 @@ def check_dialable(text: str) -> str:
     return text
 
 
+def host_of(address: str) -> str | None:
+    """The IP address in a connection's multiaddress; None where it leads through a relay."""
+    parts = address.split("/")
+    if len(parts) < 3 or parts[1] not in ("ip4", "ip6") or "p2p-circuit" in parts:
+        return None
+    return parts[2]
+
+
+def port_of(address: str) -> int | None:
+    """The TCP port in a multiaddress."""
+    _, found, rest = address.partition("/tcp/")
+    port = rest.split("/")[0]
+    return int(port) if found and port.isdigit() else None
+
+
 def is_dialable(text: str) -> bool:
     try:
         check_dialable(text)

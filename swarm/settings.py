@@ -40,6 +40,7 @@ class Settings(Strict):
     announce: tuple[str, ...] = Field(default=(), max_length=MAX_ADDRESSES)  # instead of what the daemon finds out
     initial_peers: tuple[str, ...] = Field(default=(), max_length=MAX_ADDRESSES)
     client: bool = False  # dial out only, accept no connection (behind a strict NAT)
+    direct: bool = True  # connections beside the daemon's to peers of the same network; needs no cap to be set
     upload_mbit: float | None = Field(default=None, gt=0, le=1e6)  # Mbit/s; None: no cap
     download_mbit: float | None = Field(default=None, gt=0, le=1e6)
 

@@ -19,6 +19,9 @@ OPTIONS = (
     click.option("--settings", type=click.Path(path_type=Path), help="A TOML file with any of these settings."),
     click.option("--listen", multiple=True, help="Multiaddress to listen on  [default: every interface, a free port]"),
     click.option("--announce", multiple=True, help="Multiaddress to tell others, if they cannot see the one above."),
+    click.option(
+        "--no-direct", "direct", flag_value=False, default=None, help="No second port for peers of this network."
+    ),
     click.option("--upload", "upload_mbit", type=MBIT, help="Mbit/s, the most to send  [default: no cap]"),
     click.option("--download", "download_mbit", type=MBIT, help="Mbit/s, the most to receive  [default: no cap]"),
     click.option("--metrics-port", type=click.IntRange(0, 65_535), help="On loopback; 0: any free one  [default: 0]"),

@@ -110,6 +110,7 @@ def network_of(
         announce=() if client else settings.announce,
         client=client or settings.client,
         caps=Caps(settings.upload_mbit, settings.download_mbit),
+        direct=settings.direct,
         revivals=REVIVALS,
         first=first,
         on_death=on_death,

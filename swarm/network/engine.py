@@ -17,15 +17,18 @@ from hivemind.dht import DHTNode
 from hivemind.p2p import PeerID
 from hivemind.utils.multiaddr import Multiaddr
 
+from swarm.address import port_of
 from swarm.errors import SwarmError
 from swarm.network.blobs import Blobs
 from swarm.network.caps import Caps
 from swarm.network.counted import CountedP2P
 from swarm.network.daemon import Daemon
+from swarm.network.direct import HANDLER as DIRECT
+from swarm.network.direct import NAME_BYTES, Direct, listening_host
 from swarm.network.directory import Directory, Validator
 from swarm.network.reach import HANDLER as REACH
 from swarm.network.reach import LIMIT_BYTES as REACH_BYTES
-from swarm.network.reach import Reach, port_of
+from swarm.network.reach import Reach
 from swarm.network.seeds import check_ports, dial_all, dial_seeds, join_failure, peer_id_in
 from swarm.network.sounding import HANDLER as SOUNDING
 from swarm.network.sounding import MOST_BYTES, WANTED, Sounding, allowance
@@ -41,7 +44,7 @@ logger = logging.getLogger(__name__)
 class Place:
     """Where a peer listens and whom it asks first. revivals: how often in a row a dead daemon is started again.
 
-    first: nobody needs to answer.
+    first: nobody needs to answer. direct: peers of the same network are spoken to without the daemon too.
     """
 
     initial_peers: tuple[str, ...]
@@ -51,6 +54,7 @@ class Place:
     kinds: tuple[str, ...]
     revivals: int
     first: bool = False
+    direct: bool = True
 
 
 class Engine:
@@ -65,6 +69,8 @@ class Engine:
         self.revived = 0
         self.streams = Streams(run_digest, self.traffic, caps)
         self.blobs = Blobs(self.streams)
+        if place.direct and caps.upload is None and caps.download is None:
+            self.streams.direct = Direct(self.connections, self.streams.call, self.streams.serve, self.streams.rejected)
         self.validator = Validator(identity, run_digest, place.kinds)
         self._on_death = on_death
         self._listen = place.listen
@@ -80,9 +86,13 @@ class Engine:
         sounding, most = Sounding().answer, WANTED.size + MOST_BYTES
         await self.streams.handle(SOUNDING, sounding, limit_bytes=most, anyone=True, allowance=allowance())
         await self.streams.handle(REACH, Reach(self.connections).answer, limit_bytes=REACH_BYTES, anyone=True)
+        if self.streams.direct is not None:
+            await self.streams.handle(DIRECT, self.streams.direct.answer, limit_bytes=NAME_BYTES)
         if not self.place.client:
             actual = [address.rpartition("/p2p/")[0] for address in await self.addresses()]
             self._listen = _settled(self.place.listen, actual)
+            if self.streams.direct is not None:
+                self.streams.direct.host = listening_host(self._listen)
 
     async def _bring_up(self, *, again: bool = False) -> None:
         """again: nobody needs to answer; whoever has lost all others keeps asking for them (`meet`)."""

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from swarm.address import port_of
 from swarm.errors import NetworkError
 from swarm.network.blobs import Progress
 from swarm.network.caps import UNCAPPED, Caps
@@ -26,7 +27,7 @@ from swarm.network.directory import KINDS, Directory, Record
 from swarm.network.engine import Engine, Place
 from swarm.network.guard import Guard
 from swarm.network.pipe import Buffer
-from swarm.network.reach import Outside, ask_outside, port_of
+from swarm.network.reach import Outside, ask_outside
 from swarm.network.seeds import check_seeds
 from swarm.network.serving import Handler, Receiver
 from swarm.network.sounding import Way, clock_of, measure
@@ -46,7 +47,8 @@ class Network:
     """Use as a context manager, or `start` and `close`.
 
     initial_peers: multiaddresses that end in /p2p/<peer id>; none: the first peer of a run. kinds: what may be
-    published. revivals: how often in a row a daemon that died is started again. first: no initial peer needs to answer.
+    published. direct: with peers of the same network also without the daemon (`Direct`). revivals: how often in a row a
+    daemon that died is started again. first: no initial peer needs to answer.
     on_death: told, in the network's thread, when the daemon is gone for good.
     """
 
@@ -61,13 +63,16 @@ class Network:
         client: bool = False,
         kinds: tuple[str, ...] = KINDS,
         caps: Caps = UNCAPPED,
+        direct: bool = True,
         revivals: int = 0,
         first: bool = False,
         on_death: Callable[[str], None] | None = None,
     ) -> None:
         self.identity = identity
         self.run_digest = run_digest
-        self._place = Place(tuple(initial_peers), tuple(listen), tuple(announce), client, kinds, revivals, first)
+        self._place = Place(
+            tuple(initial_peers), tuple(listen), tuple(announce), client, kinds, revivals, first=first, direct=direct
+        )
         self._on_death = on_death
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="network", daemon=True)
@@ -180,9 +185,9 @@ class Network:
         """Answer requests to `name`, as `Streams.handle`; the handler runs in the network's loop, and never blocks."""
         self.run(self.streams.handle(name, handler, limit_bytes=limit_bytes, **more), DHT_SECONDS)
 
-    def receive(self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None) -> None:
-        """Take one-way messages to `name`; the same conditions as for `handle`."""
-        self.run(self.streams.receive(name, receiver, limit_bytes=limit_bytes, purpose=purpose), DHT_SECONDS)
+    def receive(self, name: str, receiver: Receiver, *, limit_bytes: int, **more: Any) -> None:
+        """Take one-way messages to `name`, as `Streams.receive`; the same conditions as for `handle`."""
+        self.run(self.streams.receive(name, receiver, limit_bytes=limit_bytes, **more), DHT_SECONDS)
 
     def call(
         self,

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from swarm.address import host_of
 from swarm.network.allowance import Allowance
 from swarm.network.streams import PeerError, RefusedError, Streams
 
@@ -81,21 +82,6 @@ async def ask_outside(streams: Streams, peer_id: str, ports: Sequence[int]) -> O
         return Outside(peer_id, seen, {port: _cause(told[str(port)]) for port in wanted})
     except (ValueError, KeyError, TypeError, RecursionError):
         raise PeerError(peer_id, "refused", "a malformed answer") from None
-
-
-def host_of(address: str) -> str | None:
-    """The IP address in a connection's multiaddress; None where it leads through a relay."""
-    parts = address.split("/")
-    if len(parts) < 3 or parts[1] not in ("ip4", "ip6") or "p2p-circuit" in parts:
-        return None
-    return parts[2]
-
-
-def port_of(address: str) -> int | None:
-    """The TCP port in a multiaddress."""
-    _, found, rest = address.partition("/tcp/")
-    port = rest.split("/")[0]
-    return int(port) if found and port.isdigit() else None
 
 
 def _ports(request: bytearray) -> list[int]:

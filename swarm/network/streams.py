@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from swarm.network.allowance import Allowance
 from swarm.network.book import AddressBook
 from swarm.network.caps import UNCAPPED, Caps
 from swarm.network.causes import NOT_SERVED, UNKNOWN, dial_cause
 from swarm.network.conversations import LENGTH, Conversation
+from swarm.network.direct import Direct
 from swarm.network.failure import PeerError, RefusedError, failures
 from swarm.network.pipe import Buffer, DaemonError, Listener, Pipe, open_stream
 from swarm.network.serving import END, Handler, Receiver, Service, Serving, usual
@@ -30,20 +32,31 @@ __all__ = ["Channel", "Conversation", "Handler", "PeerError", "Receiver", "Refus
 
 
 class Channel:
-    """One-way, ordered messages to one handler of one peer. Not acknowledged until `close`."""
+    """One-way, ordered messages to one handler of one peer. Not acknowledged until `close`.
 
-    def __init__(self, pipe: Pipe, traffic: Traffic, purpose: str) -> None:
+    stalled: told of a peer that did not take a message in time.
+    """
+
+    def __init__(
+        self, pipe: Pipe, traffic: Traffic, purpose: str, stalled: Callable[[str], None] | None = None
+    ) -> None:
         self._pipe = pipe
         self._traffic = traffic
         self._purpose = purpose
+        self._stalled = stalled
         self._turn = asyncio.Lock()
 
     async def send(self, *parts: Buffer, timeout_seconds: float = 60.0) -> None:
         """One message made of `parts`, which are not copied. PeerError where the stream broke."""
         size = sum(map(len, parts))
         with failures(self._pipe.peer_id, timeout_seconds):
-            async with asyncio.timeout(timeout_seconds), self._turn:
-                await self._pipe.write(LENGTH.pack(size), *parts)
+            try:
+                async with asyncio.timeout(timeout_seconds), self._turn:
+                    await self._pipe.write(LENGTH.pack(size), *parts)
+            except TimeoutError:
+                if self._stalled is not None:
+                    self._stalled(self._pipe.peer_id)
+                raise
         self._traffic.add("sent", self._purpose, LENGTH.size + size)
 
     async def close(self, timeout_seconds: float = 5.0) -> None:
@@ -79,6 +92,7 @@ class Streams:
         self.book = AddressBook()
         self._listener: Listener | None = None
         self.serving = Serving(traffic)
+        self.direct: Direct | None = None  # None: the daemon carries everything
 
     @property
     def rejected(self) -> Counter[str]:
@@ -111,8 +125,15 @@ class Streams:
         allowed = allowance or usual()
         await self._register(name, Service(handler, None, limit_bytes, purpose or name, anyone, allowed))
 
-    async def receive(self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None) -> None:
-        """Take one-way messages of at most `limit_bytes` to `name`; in order within a channel."""
+    async def receive(
+        self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None, direct: bool = False
+    ) -> None:
+        """Take one-way messages of at most `limit_bytes` to `name`; in order within a channel.
+
+        direct: peers of the same network may come without the daemon (see `Direct`).
+        """
+        if direct and self.direct is not None:
+            self.direct.names.add(name)
         await self._register(name, Service(None, receiver, limit_bytes, purpose or name))
 
     async def call(
@@ -143,15 +164,28 @@ class Streams:
         return Conversation(pipe, self._traffic, purpose or name)
 
     async def open(
-        self, peer_id: str, name: str, *, timeout_seconds: float = 10.0, purpose: str | None = None
+        self,
+        peer_id: str,
+        name: str,
+        *,
+        timeout_seconds: float = 10.0,
+        purpose: str | None = None,
+        direct: bool = False,
     ) -> Channel:
-        """A one-way channel to the receiver `name` of `peer_id`. PeerError where it cannot be opened."""
+        """A one-way channel to the receiver `name` of `peer_id`. PeerError where it cannot be opened.
+
+        direct: without the daemon where that can be had, which takes some seconds more at most.
+        """
+        if direct and self.direct is not None and (near := await self.direct.open(peer_id, name)) is not None:
+            return Channel(near, self._traffic, purpose or name, stalled=self.direct.avoid)
         with failures(peer_id, timeout_seconds):
             async with asyncio.timeout(timeout_seconds):
                 pipe = await self._pipe(peer_id, name)
         return Channel(pipe, self._traffic, purpose or name)
 
     async def close(self) -> None:
+        if self.direct is not None:
+            await self.direct.close()
         if self._listener is not None:
             await self._listener.close()
 
@@ -179,6 +213,10 @@ class Streams:
         assert self._listener is not None, "attach comes first"
         await self._listener.register(self._prefix + name)
 
-    async def _serve(self, pipe: Pipe, protocol: str) -> None:
+    async def serve(self, pipe: Pipe, name: str) -> None:
+        """Let the service `name` deal with a stream, until that is over."""
         pipe.caps = self._caps
-        await self.serving.serve(pipe, self._services[protocol.removeprefix(self._prefix)])
+        await self.serving.serve(pipe, self._services[name])
+
+    async def _serve(self, pipe: Pipe, protocol: str) -> None:
+        await self.serve(pipe, protocol.removeprefix(self._prefix))

@@ -92,7 +92,7 @@ class RoundAverager:
             driver.lag.grown_at = driver.loop.time() + LOG_SECONDS
         control, bulk = self.terms.control_bytes, self.terms.bulk_bytes
         await streams.receive("round-control", driver.inbound.control, limit_bytes=control, purpose=PURPOSE)
-        await streams.receive("round-bulk", driver.inbound.bulk, limit_bytes=bulk, purpose=PURPOSE)
+        await streams.receive("round-bulk", driver.inbound.bulk, limit_bytes=bulk, purpose=PURPOSE, direct=True)
         return replayed
 
     # --- the protocol ------------------------------------------------------------------------------------------------

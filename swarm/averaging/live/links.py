@@ -42,7 +42,7 @@ def before_payload(data: bytes) -> bytes:
 class Opener(Protocol):
     """What a lane needs of the network (`Streams` is one)."""
 
-    async def open(self, peer_id: str, name: str, *, purpose: str | None = None) -> Channel: ...
+    async def open(self, peer_id: str, name: str, *, purpose: str | None = None, direct: bool = False) -> Channel: ...
 
 
 @dataclass
@@ -95,7 +95,8 @@ class _Lane:
                 if self.stale:
                     self.abort()
                 if self.channel is None:
-                    self.channel = await self.opener.open(self.peer, self.name, purpose=PURPOSE)
+                    bulk = self.name == "round-bulk"
+                    self.channel = await self.opener.open(self.peer, self.name, purpose=PURPOSE, direct=bulk)
                     self.watch = asyncio.ensure_future(self._ended(self.channel))
                 seconds = BULK_SECONDS if wanted is not None else CONTROL_SECONDS
                 before = before_payload(data) if wanted is not None else HEAD.pack(len(data)) + data

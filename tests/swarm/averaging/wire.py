@@ -81,10 +81,12 @@ class WireNetwork:
     def run(self, work: Coroutine[Any, Any, Any], timeout_seconds: float) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.wire.loop).result(timeout_seconds)
 
-    async def receive(self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None) -> None:
+    async def receive(
+        self, name: str, receiver: Receiver, *, limit_bytes: int, purpose: str | None = None, direct: bool = False
+    ) -> None:
         self.wire.receivers[self.peer_id, name] = receiver, limit_bytes, purpose or name
 
-    async def open(self, peer_id: str, name: str, *, purpose: str | None = None) -> WireChannel:
+    async def open(self, peer_id: str, name: str, *, purpose: str | None = None, direct: bool = False) -> WireChannel:
         await asyncio.sleep(0)
         if (peer_id, name) not in self.wire.receivers or self.wire.cut(self.peer_id, peer_id):
             raise PeerError(peer_id, "unreachable", "the link is cut")

@@ -13,9 +13,13 @@ from swarm.network.streams import Channel
 
 
 class Nowhere:
-    """Streams that never open."""
+    """Streams that never open, and which of them may do without the daemon."""
 
-    async def open(self, peer_id: str, name: str, *, purpose: str | None = None) -> Channel:
+    def __init__(self) -> None:
+        self.direct: dict[str, bool] = {}
+
+    async def open(self, peer_id: str, name: str, *, purpose: str | None = None, direct: bool = False) -> Channel:
+        self.direct[name] = direct
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -54,3 +58,21 @@ def test_bytes_that_wait_for_one_peer_are_bounded_and_others_do_not_mind(monkeyp
         assert links.lanes["another", "round-control"].waiting_bytes == 1000
 
     sent(script)
+
+
+def test_megabytes_may_go_past_the_daemon_and_votes_do_not() -> None:
+    async def payload() -> bytes:
+        return bytes(100)
+
+    async def play() -> dict[str, bool]:
+        nowhere = Nowhere()
+        links = Links(nowhere, lambda peer: None, bulk_limit=4)
+        links.send("peer", b"vote")
+        links.send("peer", b"part", ("part", payload))
+        async with asyncio.timeout(5):
+            while len(nowhere.direct) < 2:
+                await asyncio.sleep(0)
+        await links.close()
+        return nowhere.direct
+
+    assert asyncio.run(play()) == {"round-control": False, "round-bulk": True}

@@ -44,6 +44,9 @@ def test_four_peers_train_and_stay_identical(join: Join, caplog: pytest.LogCaptu
             assert peer.averager.figures.agreement is True
             assert peer.averager.position().round == 10
             assert not peer.averager.figures.rejected()
+        for direct in (network.streams.direct for network in networks):
+            assert direct is not None
+            assert direct.opened == direct.accepted == 3, "peers of one machine exchange gradients past the daemon"
     finally:
         for peer in peers:
             peer.close()
@@ -58,8 +61,8 @@ def test_spans_of_equal_bytes_are_each_delivered(join: Join, monkeypatch: pytest
     monkeypatch.setattr(trainees, "gradient", repeated)
     run = manifest()
     alive: dict = {}
-    networks = [join(run=run.digest)]
-    networks += [join(networks[0], run=run.digest) for _ in range(2)]
+    networks = [join(run=run.digest, direct=False)]  # through the daemon, as over the internet
+    networks += [join(networks[0], run=run.digest, direct=False) for _ in range(2)]
     peers = [Trainee(network, run, name, alive=alive) for name, network in enumerate(networks)]
     try:
         for peer in peers:
