@@ -48,6 +48,7 @@ MOST_ARRIVALS = 64  # connections that have not said a ticket yet
 OFFER_SECONDS = 10.0
 ASK_SECONDS, CONNECT_SECONDS = 5.0, 2.0
 AGAIN_SECONDS = 300.0  # before a peer is tried again that could not be reached, or did not read what was sent
+GONE = ("unreachable", "closed")  # it may come back, and the daemon has the same to say of it
 REMEMBERED = 1024  # peers of which that is known
 SILENT_SECONDS, UNREAD_SECONDS = 30, 60  # a host that says nothing, or takes nothing, for so long is gone
 
@@ -102,8 +103,9 @@ class Direct:
             )
             port, key = OFFER.unpack(answer)
             sock = await _connected(hosts, port)
-        except (PeerError, OSError, struct.error):
-            self.avoid(peer_id)
+        except (PeerError, OSError, struct.error) as error:
+            if not (isinstance(error, PeerError) and error.cause in GONE):
+                self.avoid(peer_id)
             return None
         pipe = SealedPipe(sock, peer_id, key, asked=True)
         try:
@@ -125,13 +127,13 @@ class Direct:
             self._not_before[peer_id] = now + AGAIN_SECONDS
 
     async def _near(self, peer_id: str) -> list[str]:
-        """Where the daemon has connections to this peer, if none of them leads through the internet."""
+        """Where the daemon has connections to this peer that do not lead through the internet."""
         try:
             places = [place for peer, place in await self._connections() if peer == peer_id]
         except (OSError, EOFError, ControlFailure):
             return []  # the daemon is gone: that is for whoever uses it to say
-        hosts = list(dict.fromkeys(map(host_of, places)))
-        return [host for host in hosts if host is not None] if all(map(_is_near, hosts)) else []
+        hosts = dict.fromkeys(host for place in places if (host := host_of(place)) is not None)
+        return [host for host in hosts if _is_near(host)]
 
     # --- answering ---------------------------------------------------------------------------------------------------
 
@@ -232,10 +234,10 @@ def _ticket(key: bytes) -> bytes:
     return hashlib.sha256(b"bloomswarm direct 1\n" + key).digest()[:TICKET_BYTES]
 
 
-def _is_near(host: str | None) -> bool:
+def _is_near(host: str) -> bool:
     """Whether an address is not of the internet."""
     with contextlib.suppress(ValueError):
-        return host is not None and not ipaddress.ip_address(host.partition("%")[0]).is_global
+        return not ipaddress.ip_address(host.partition("%")[0]).is_global
     return False
 
 

@@ -4,7 +4,7 @@ AES-256-GCM (NIST SP 800-38D) from `cryptography`, straight from a message's mem
 AES instructions, which is what copying takes. A key is used for one connection and never again, so that a nonce can be
 a counter; a frame that was changed, left out, repeated, moved or turned around does not open, and ends the stream.
 
-    frame    length of what follows (4 bytes, big-endian) | 1 to 2^18 bytes, encrypted | tag (16)
+    frame    length of what follows (4 bytes, big-endian) | 1 to 2^17 bytes, encrypted | tag (16)
     nonce    side (1 byte: 0 from who asked for the connection, 1 from who answered) | zeros (3) | frame's number (8)
 """
 
@@ -24,9 +24,10 @@ KEY_BYTES = 32
 SIZE = struct.Struct(">I")
 NONCE = struct.Struct(">B3xQ")
 TAG_BYTES = 16
-FRAME_BYTES = 1 << 18  # of content: with what it is encrypted from and to it stays in the second-level cache
+FRAME_BYTES = 1 << 17  # of content: with what it is encrypted from and to it stays in the second-level cache
 SMALL_BYTES = 1 << 12  # pieces of a message below this share a frame
 MOST_BYTES = SIZE.size + FRAME_BYTES + TAG_BYTES
+ROOM_BYTES = 2 * (SIZE.size + TAG_BYTES) + SMALL_BYTES  # so that a small frame and a full one leave together
 
 
 class SealedPipe(Pipe):
@@ -37,8 +38,7 @@ class SealedPipe(Pipe):
         self._cipher = AESGCM(key)
         self._own, self._other = (0, 1) if asked else (1, 0)
         self._sent = self._opened = 0  # frames
-        self._out = memoryview(bytearray(MOST_BYTES + SMALL_BYTES))
-        self._in = memoryview(bytearray(MOST_BYTES))
+        self._in = memoryview(bytearray(SIZE.size))  # grows to the largest frame that came: most ends only write
         self._held = 0  # bytes at the start of `_in` that came and are not opened yet
         self._plain = memoryview(bytearray())  # opened and not read yet
 
@@ -78,6 +78,10 @@ class SealedPipe(Pipe):
 
     async def _come(self, wanted: int, left: int, size: int) -> None:
         """Until at least `wanted` bytes of the next frame are here."""
+        if wanted > len(self._in):
+            grown = memoryview(bytearray(wanted))
+            grown[: self._held] = self._in[: self._held]
+            self._in = grown
         while self._held < wanted:
             count = await self._loop.sock_recv_into(self._socket, self._in[self._held :])
             if count == 0:
@@ -87,21 +91,21 @@ class SealedPipe(Pipe):
     # --- writing -----------------------------------------------------------------------------------------------------
 
     async def write(self, *buffers: Buffer | FilePart) -> None:
-        full = 0
+        out, full = memoryview(bytearray(min(MOST_BYTES, sum(map(len, buffers))) + ROOM_BYTES)), 0
         for piece in _pieces(buffers):
-            if full + SIZE.size + len(piece) + TAG_BYTES > len(self._out):
-                await self._loop.sock_sendall(self._socket, self._out[:full])
+            if full + SIZE.size + len(piece) + TAG_BYTES > len(out):
+                await self._loop.sock_sendall(self._socket, out[:full])
                 full = 0
-            full = self._seal(piece, full)
+            full = self._seal(piece, out, full)
         if full:
-            await self._loop.sock_sendall(self._socket, self._out[:full])
+            await self._loop.sock_sendall(self._socket, out[:full])
 
-    def _seal(self, piece: Buffer, start: int) -> int:
+    def _seal(self, piece: Buffer, out: memoryview, start: int) -> int:
         """The next frame, at `start` of what goes out; where it ends."""
         length = len(piece) + TAG_BYTES
         body = start + SIZE.size
-        SIZE.pack_into(self._out, start, length)
-        self._cipher.encrypt_into(NONCE.pack(self._own, self._sent), piece, None, self._out[body : body + length])
+        SIZE.pack_into(out, start, length)
+        self._cipher.encrypt_into(NONCE.pack(self._own, self._sent), piece, None, out[body : body + length])
         self._sent += 1
         return body + length
 

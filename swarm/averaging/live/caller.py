@@ -28,6 +28,7 @@ class Caller:
     called: bytes = b""  # the head for which Due was said
     held_since: float | None = None
     told_at: float = -1e9
+    news_at: float = -1e9  # when something new was told last: what is only repeated holds up no news
     said: tuple[bytes, int] = (b"", -1)
 
     def note(self, now: float, step: int, samples: int) -> None:
@@ -38,9 +39,10 @@ class Caller:
         """What to tell the others now, if anything."""
         told = self.pace.told(now, position.head, position.round)
         news = (position.head, told.samples)
-        if now - self.told_at < (TELL_SECONDS if news != self.said else REPEAT_SECONDS):
+        if now - self.told_at < REPEAT_SECONDS and (news == self.said or now - self.news_at < TELL_SECONDS):
             return None
-        self.told_at, self.said = now, news
+        self.told_at, self.news_at = now, now if news != self.said else self.news_at
+        self.said = news
         return told
 
     def audience(self, position: Position) -> set[str]:

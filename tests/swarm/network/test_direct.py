@@ -273,7 +273,6 @@ class Elsewhere:
 NOT_NEAR = [
     (),
     ("/ip4/8.8.8.8/tcp/4001",),
-    ("/ip4/192.168.1.2/tcp/4001", "/ip4/8.8.8.8/tcp/4001"),
     ("/ip4/192.168.1.2/tcp/4001/p2p/QmRelay/p2p-circuit",),
     ("/ip6/2a00:1450:4001::8/tcp/4001",),
     ("/dns4/localhost/tcp/4001",),
@@ -306,9 +305,20 @@ def test_peers_of_the_internet_are_neither_asked_nor_answered(places: tuple[str,
 )
 def test_peers_of_one_machine_local_network_or_overlay_are(place: str) -> None:
     async def go() -> None:
-        here = Elsewhere(place)
+        here = Elsewhere("/ip4/8.8.8.8/tcp/4001", place)
         assert len(await here.direct.answer("peer", bytearray(BULK.encode()))) == OFFER.size
         await here.direct.close()
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("cause", ["unreachable", "closed"])
+def test_a_peer_that_is_away_may_be_asked_as_soon_as_it_is_back(cause: str) -> None:
+    async def go() -> None:
+        here = Elsewhere("/ip4/127.0.0.1/tcp/4001", answer=PeerError("peer", cause, ""))  # type: ignore[arg-type]
+        assert await here.direct.open("peer", BULK) is None
+        assert await here.direct.open("peer", BULK) is None
+        assert here.asks == 2
 
     asyncio.run(go())
 

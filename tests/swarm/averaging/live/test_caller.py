@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from swarm.averaging.live.caller import Caller
-from swarm.averaging.live.tally import FRESH_SECONDS, Told
+from swarm.averaging.live.caller import REPEAT_SECONDS, Caller
+from swarm.averaging.live.tally import FRESH_SECONDS, TELL_SECONDS, Told
 from swarm.averaging.round.certificate import Position, Seat, host_of
 from swarm.averaging.round.context import Context, Crypto, Self
 from swarm.averaging.round.events import Due
@@ -38,3 +38,23 @@ def test_the_first_ballot_of_a_fork_has_a_host_that_lives() -> None:
     for number in range(policy.fork_ballots):
         assert host_of(POSITION, policy, number, context.candidates(POSITION)) in POSITION.seats
     assert host_of(POSITION, policy, policy.fork_ballots, context.candidates(POSITION)) == "new"
+
+
+def test_what_is_only_repeated_holds_up_no_news() -> None:
+    """The last sample of a batch may be there a moment after everybody was told again that it is missing."""
+    caller = Caller("new", TrainingSpec(steps=100, global_batch=8), dict, 1)
+
+    def samples(now: float) -> int | None:
+        told = caller.telling(now, POSITION)
+        return None if told is None else told.samples
+
+    caller.note(10.0, 9, 1)
+    assert samples(10.0) == 1
+    assert samples(10.0 + TELL_SECONDS) is None  # nothing new
+    again = 10.0 + REPEAT_SECONDS
+    assert samples(again) == 1
+    caller.note(again + 0.01, 9, 8)
+    assert samples(again + 0.01) == 8
+    caller.note(again + 0.02, 9, 9)
+    assert samples(again + 0.02) is None  # news come so fast that they are gathered
+    assert samples(again + 0.02 + TELL_SECONDS) == 9
