@@ -339,6 +339,26 @@ def test_an_answer_that_is_none_leaves_the_peer_to_the_daemon(answer: bytes | Ex
     asyncio.run(go())
 
 
+def test_a_firewall_that_drops_what_comes_costs_a_moment_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        place = full.getsockname()
+        with socket.create_connection(
+            place
+        ):  # there is room for one that nobody has taken up; of more, nothing is heard
+
+            async def go() -> float:
+                here = Elsewhere("/ip4/127.0.0.1/tcp/4001", answer=OFFER.pack(place[1], bytes(32)))
+                began = time.monotonic()
+                for _ in range(3):
+                    assert await here.direct.open("peer", BULK) is None
+                return time.monotonic() - began
+
+            assert 0.25 < asyncio.run(go()) < 0.6
+
+
 def test_what_is_said_to_a_port_first_cannot_be_chosen_by_who_names_it() -> None:
     """Else a peer could make others say its words to a program on its own machine or behind its own address."""
     with socket.socket() as other:
