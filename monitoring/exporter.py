@@ -181,6 +181,10 @@ class PeerExporter:
         for role in self.series.metric("swarm_live_peers").labels["role"]:
             self.series.put("swarm_live_peers", by_role.get(role, 0), role=role)
 
+    def direct_peers(self, count: int) -> None:
+        """Peers to which gradients go past the daemon."""
+        self.series.put("swarm_direct_peers", count)
+
     def rejected(self, reason: str, count: int = 1) -> None:
         """Something that another peer sent was not accepted."""
         self.series.add("swarm_rejected_total", count, reason=reason)

@@ -148,8 +148,12 @@ ROUNDS = (
     ),
     Panel(
         "Group size",
-        "Peers in the last committed round.",
-        (Query(f"swarm_round_group_size{OWN}", "{{instance}}"),),
+        "Peers in the last committed round, and those of this machine or local network, to which gradients go past the "
+        "daemon.",
+        (
+            Query(f"swarm_round_group_size{OWN}", "{{instance}}"),
+            Query(f"swarm_direct_peers{OWN}", "{{instance}}, of this network"),
+        ),
         bounds=(0, None),
     ),
     Panel(

@@ -85,6 +85,7 @@ PEER_GAUGES = rows(
     ("round_group_size", "peers", "Peers in the last committed round."),
     ("round_arrival_spread_seconds", "seconds", "From the first to the last peer ready, in the last round."),
     ("live_peers", "peers", "Peers that this one sees alive, itself included, by role.", {"role": ROLES}),
+    ("direct_peers", "peers", "Peers of the same network to which gradients go past hivemind's daemon."),
     ("codec_error_ratio", "ratio", "Relative error that 8 bits put on the last contribution."),
     ("codec_cosine", "cosine", "Cosine between the last contribution and what was sent of it."),
     ("residual_norm", "", "Norm of what error feedback carries over to the next round."),

@@ -47,6 +47,7 @@ class Around:
         with self.lock:
             records = self.progress.records()
             self.exporter.live_peers(Counter(record.role for record in records.values()))
+            self.exporter.direct_peers(len(self.network.direct_peers()))
             self.exporter.waits_at(int(self.progress.values.get("step", 0)))
             others = {peer: each for peer, each in records.items() if peer != self.network.peer_id}
             skew = self._confirmed(self.standing.skew(others), others)

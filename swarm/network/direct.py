@@ -86,6 +86,7 @@ class Direct:
         self._not_before: dict[str, float] = {}
         self._listener: socket.socket | None = None
         self._arrivals = 0
+        self._pipes: tuple[SealedPipe, ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- asking ------------------------------------------------------------------------------------------------------
@@ -117,7 +118,12 @@ class Direct:
                 return None
             raise
         self.opened += 1
+        self._pipes = (*(other for other in self._pipes if other.is_open), pipe)
         return pipe
+
+    def peers(self) -> list[str]:
+        """Those to which a connection of ours is open; in any thread."""
+        return sorted({pipe.peer_id for pipe in self._pipes if pipe.is_open})
 
     def avoid(self, peer_id: str) -> None:
         """Leave this peer to the daemon for a while."""

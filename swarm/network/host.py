@@ -243,6 +243,11 @@ class Network:
         """Ids of the peers with an open connection."""
         return self.run(self._engine.connected(), DHT_SECONDS)
 
+    def direct_peers(self) -> list[str]:
+        """Ids of the peers that are sent gradients past the daemon."""
+        direct = self.streams.direct
+        return [] if direct is None else direct.peers()
+
     def meet(self, addresses: Sequence[str]) -> dict[str, str | None]:
         """Dial peers, all at once; each address with the cause of its failure, or None where its peer answered."""
         check_seeds(addresses)

@@ -100,6 +100,11 @@ class Pipe:
         else:
             await self._loop.sock_sendall(self._socket, buffer)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this end has not closed it."""
+        return self._socket.fileno() >= 0
+
     async def finish(self) -> None:
         """Say that nothing more will be written and wait until the other end has closed: it has read everything."""
         self._socket.shutdown(socket.SHUT_WR)

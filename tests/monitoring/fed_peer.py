@@ -30,6 +30,7 @@ def tell(exporter: PeerExporter, step: int) -> None:
     """What one committed step tells."""
     exporter.state("training")
     exporter.live_peers({"trainer": 4, "seed": 1})
+    exporter.direct_peers(3)
     exporter.round(
         "committed",
         seconds=0.4,

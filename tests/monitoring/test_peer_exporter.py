@@ -54,6 +54,7 @@ def test_what_the_trainer_tells_is_what_is_scraped() -> None:
     assert found["swarm_bytes_total", (("direction", "sent"), ("purpose", "averaging"))] == 4 * 1000
     assert found["swarm_round_duration_seconds_count", (("outcome", "committed"),)] == 3
     assert found["swarm_live_peers", (("role", "trainer"),)] == 4
+    assert found["swarm_direct_peers", ()] == 3
     assert found["swarm_state", (("state", "training"),)] == 1
     assert found["swarm_state", (("state", "paused"),)] == 0
 

@@ -99,6 +99,7 @@ def training(peer: Peer, browser: Browser) -> None:
     assert 0 < figures["swarm_loss"] < 2 * math.log(300)
     assert figures["swarm_step"] > first["swarm_step"]
     assert figures["swarm_live_peers:trainer"] == figures["swarm_round_group_size"] == 2
+    assert figures["swarm_direct_peers"] == 1, "both are on this machine"
     read = sum(figures[f"swarm_language_samples_total:{code}"] for code in ("en", "fr"))
     assert read == figures["swarm_samples_total"] > first["swarm_samples_total"]
     assert sum(figures[f"swarm_tokens_total:{code}"] for code in ("en", "fr")) > 0

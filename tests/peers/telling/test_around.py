@@ -48,11 +48,17 @@ def test_a_clock_is_called_wrong_only_where_a_peer_says_so_too(tmp_path: Path) -
         return 0.25
 
     network = SimpleNamespace(
-        peer_id="me", traffic=Traffic(), rejected=Counter, clock_of=clock_of, reject=lambda reason: None
+        peer_id="me",
+        traffic=Traffic(),
+        rejected=Counter,
+        clock_of=clock_of,
+        reject=lambda reason: None,
+        direct_peers=lambda: ["a"],
     )
     progress = SimpleNamespace(values={}, records=lambda: dict.fromkeys("ab", SimpleNamespace(role="trainer")))
     late = SimpleNamespace(skew=lambda others: 4.0)
-    around = Around(PeerExporter(folder=tmp_path), progress, network, late)  # type: ignore[arg-type]
+    exporter = PeerExporter(folder=tmp_path)
+    around = Around(exporter, progress, network, late)  # type: ignore[arg-type]
     assert [around.look(), around.look()] == [-0.25, -0.25]
     assert asked == ["a", "b"]
     late.skew = lambda others: 1.0

@@ -70,6 +70,11 @@ def test_bytes_come_in_order_and_counted_from_the_peer_that_sent_them(join: Join
     size = sum(map(len, messages)) + len(messages) * LENGTH.size
     assert second.traffic.total("sent", BULK) == first.traffic.total("received", BULK) == size
     assert (direct_of(second).opened, direct_of(first).accepted) == (1, 1)
+    assert second.direct_peers() == first.direct_peers() == []  # it is closed
+    channel = opened(second, first)
+    assert second.direct_peers() == [first.peer_id]
+    assert first.direct_peers() == []  # it is the other that sends
+    channel.abort()
     assert not first.rejected()
     assert not second.rejected()
 
