@@ -95,14 +95,15 @@ class Direct:
         """A stream to the receiver `name` of `peer_id`; None where it is for the daemon."""
         if time.monotonic() < self._not_before.get(peer_id, 0.0):
             return None
-        hosts = await self._near(peer_id)
-        if not hosts:
+        places = await self._places(peer_id)
+        if places and not _near(places):
             return None
         try:
             answer = await self._ask(
                 peer_id, HANDLER, name.encode(), timeout_seconds=ASK_SECONDS, limit_bytes=OFFER.size
             )
             port, key = OFFER.unpack(answer)
+            hosts = _near(places or await self._places(peer_id))  # by asking, the daemon has connected to it
             sock = await _connected(hosts, port)
         except (PeerError, OSError, struct.error) as error:
             if not (isinstance(error, PeerError) and error.cause in GONE):
@@ -132,14 +133,12 @@ class Direct:
         if len(self._not_before) < REMEMBERED:
             self._not_before[peer_id] = now + AGAIN_SECONDS
 
-    async def _near(self, peer_id: str) -> list[str]:
-        """Where the daemon has connections to this peer that do not lead through the internet."""
+    async def _places(self, peer_id: str) -> list[str]:
+        """Where the daemon has connections to this peer."""
         try:
-            places = [place for peer, place in await self._connections() if peer == peer_id]
+            return [place for peer, place in await self._connections() if peer == peer_id]
         except (OSError, EOFError, ControlFailure):
             return []  # the daemon is gone: that is for whoever uses it to say
-        hosts = dict.fromkeys(host for place in places if (host := host_of(place)) is not None)
-        return [host for host in hosts if _is_near(host)]
 
     # --- answering ---------------------------------------------------------------------------------------------------
 
@@ -148,7 +147,7 @@ class Direct:
         name = request.decode("ascii", "replace")
         if self.host is None or name not in self.names:
             raise RefusedError("not to be had directly")
-        if not await self._near(peer_id):
+        if not _near(await self._places(peer_id)):
             raise RefusedError("you are not in the same network")
         now = time.monotonic()
         self._offers = {ticket: offer for ticket, offer in self._offers.items() if offer.until > now}
@@ -233,6 +232,12 @@ class Direct:
 def listening_host(listen: Sequence[str]) -> str | None:
     """The IP address of the first of these multiaddresses that has one: where the daemon listens, we do."""
     return next(filter(None, map(host_of, listen)), None)
+
+
+def _near(places: Sequence[str]) -> list[str]:
+    """The hosts of those addresses that do not lead through the internet."""
+    hosts = dict.fromkeys(host for place in places if (host := host_of(place)) is not None)
+    return [host for host in hosts if _is_near(host)]
 
 
 def _ticket(key: bytes) -> bytes:

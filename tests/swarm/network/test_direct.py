@@ -256,8 +256,8 @@ def test_what_is_asked_for_must_be_offered(join: Join) -> None:
 class Elsewhere:
     """A peer whose daemon says that it is connected to `peer` at `places`."""
 
-    def __init__(self, *places: str, answer: bytes | Exception = b"") -> None:
-        self.places, self.given, self.asks = places, answer, 0
+    def __init__(self, *places: str, answer: bytes | Exception = b"", met_at: str = "") -> None:
+        self.places, self.given, self.met_at, self.asks = places, answer, met_at, 0
         self.direct = Direct(self.connections, self.ask, self.serve, Counter())
         self.direct.names.add(BULK)
         self.direct.host = "127.0.0.1"
@@ -267,6 +267,7 @@ class Elsewhere:
 
     async def ask(self, *_: object, **__: object) -> bytearray:
         self.asks += 1
+        self.places = self.places or (self.met_at,)
         if isinstance(self.given, Exception):
             raise self.given
         return bytearray(self.given)
@@ -276,7 +277,6 @@ class Elsewhere:
 
 
 NOT_NEAR = [
-    (),
     ("/ip4/8.8.8.8/tcp/4001",),
     ("/ip4/192.168.1.2/tcp/4001/p2p/QmRelay/p2p-circuit",),
     ("/ip6/2a00:1450:4001::8/tcp/4001",),
@@ -315,6 +315,23 @@ def test_peers_of_one_machine_local_network_or_overlay_are(place: str) -> None:
         await here.direct.close()
 
     asyncio.run(go())
+
+
+def test_a_peer_that_the_daemon_has_not_met_is_met_by_asking() -> None:
+    """Who is in a roster may be somebody that nothing was said to yet; where it is, shows when it has answered."""
+
+    async def go(place: str) -> tuple[bool, int]:
+        with socket.socket() as there:
+            there.bind(("127.0.0.1", 0))
+            there.listen()
+            here = Elsewhere(answer=OFFER.pack(there.getsockname()[1], bytes(32)), met_at=place)
+            pipe = await here.direct.open("peer", BULK)
+            if pipe is not None:
+                pipe.close()
+            return pipe is not None, here.asks
+
+    assert asyncio.run(go("/ip4/127.0.0.1/tcp/4001")) == (True, 1)
+    assert asyncio.run(go("/ip4/8.8.8.8/tcp/4001")) == (False, 1)
 
 
 @pytest.mark.parametrize("cause", ["unreachable", "closed"])
