@@ -19,7 +19,6 @@ caps their line stays with the daemon.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import ipaddress
 import secrets
@@ -180,6 +179,7 @@ class Direct:
                 self._rejected["stranger"] += 1
                 sock.close()
                 continue
+            self._arrivals += 1
             self._spawn(self._welcome(sock))
 
     async def _welcome(self, sock: socket.socket) -> None:
@@ -199,7 +199,6 @@ class Direct:
 
     async def _redeemed(self, sock: socket.socket) -> Offer | None:
         """The offer whose ticket comes first on a new connection."""
-        self._arrivals += 1
         try:
             sock.setblocking(False)
             async with asyncio.timeout(OFFER_SECONDS):
@@ -227,6 +226,7 @@ class Direct:
             self._listener = None
         self._offers.clear()
         self._not_before.clear()
+        self._arrivals = 0
 
 
 def listening_host(listen: Sequence[str]) -> str | None:
@@ -247,9 +247,10 @@ def _ticket(key: bytes) -> bytes:
 
 def _is_near(host: str) -> bool:
     """Whether an address is not of the internet."""
-    with contextlib.suppress(ValueError):
+    try:
         return not ipaddress.ip_address(host.partition("%")[0]).is_global
-    return False
+    except ValueError:
+        return False
 
 
 def _listener(host: str) -> socket.socket:

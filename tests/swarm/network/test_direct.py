@@ -280,6 +280,7 @@ NOT_NEAR = [
     ("/ip4/8.8.8.8/tcp/4001",),
     ("/ip4/192.168.1.2/tcp/4001/p2p/QmRelay/p2p-circuit",),
     ("/ip6/2a00:1450:4001::8/tcp/4001",),
+    ("/ip6/::ffff:8.8.8.8/tcp/4001",),
     ("/dns4/localhost/tcp/4001",),
     ("/ip4/999.1.1.1/tcp/4001",),
 ]
@@ -306,6 +307,7 @@ def test_peers_of_the_internet_are_neither_asked_nor_answered(places: tuple[str,
         "/ip4/192.168.1.2/tcp/1",
         "/ip4/100.64.0.1/tcp/1",
         "/ip6/::1/tcp/1",
+        "/ip6/::ffff:10.0.0.9/tcp/1",
     ],
 )
 def test_peers_of_one_machine_local_network_or_overlay_are(place: str) -> None:
