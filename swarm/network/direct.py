@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import secrets
 import socket
 import struct
@@ -32,8 +31,8 @@ from typing import Protocol
 
 from hivemind.p2p.p2p_daemon_bindings.utils import ControlFailure
 
-from swarm.address import host_of
 from swarm.network.failure import PeerError, RefusedError
+from swarm.network.near import connected, is_near, listening, near_hosts, watched
 from swarm.network.pipe import ACCEPT_SECONDS, Pipe
 from swarm.network.sealed import KEY_BYTES, SealedPipe
 
@@ -42,14 +41,12 @@ TICKET_BYTES = 16
 OFFER = struct.Struct(f">H{KEY_BYTES}s")
 NAME_BYTES = 64
 MOST_OFFERS, OFFERS_PER_PEER = 256, 4  # not taken up yet
-LOWEST_PORT = 1024  # below are other people's services
 MOST_ARRIVALS = 64  # connections that have not said a ticket yet
 OFFER_SECONDS = 10.0
-ASK_SECONDS, CONNECT_SECONDS = 5.0, 2.0
+ASK_SECONDS = 5.0
 AGAIN_SECONDS = 300.0  # before a peer is tried again that could not be reached, or did not read what was sent
-GONE = ("unreachable", "closed")  # it may come back, and the daemon has the same to say of it
 REMEMBERED = 1024  # peers of which that is known
-SILENT_SECONDS, UNREAD_SECONDS = 30, 60  # a host that says nothing, or takes nothing, for so long is gone
+GONE = ("unreachable", "closed")  # such a peer may come back, and is tried again at once
 
 Connections = Callable[[], Awaitable[Sequence[tuple[str, str]]]]
 Accept = Callable[[Pipe, str], Awaitable[None]]  # until the stream is over
@@ -95,15 +92,15 @@ class Direct:
         if time.monotonic() < self._not_before.get(peer_id, 0.0):
             return None
         places = await self._places(peer_id)
-        if places and not _near(places):
+        if places and not near_hosts(places):
             return None
         try:
             answer = await self._ask(
                 peer_id, HANDLER, name.encode(), timeout_seconds=ASK_SECONDS, limit_bytes=OFFER.size
             )
             port, key = OFFER.unpack(answer)
-            hosts = _near(places or await self._places(peer_id))  # by asking, the daemon has connected to it
-            sock = await _connected(hosts, port)
+            hosts = near_hosts(places or await self._places(peer_id))  # by asking, the daemon has connected to it
+            sock = await connected(hosts, port)
         except (PeerError, OSError, struct.error) as error:
             if not (isinstance(error, PeerError) and error.cause in GONE):
                 self.avoid(peer_id)
@@ -146,7 +143,7 @@ class Direct:
         name = request.decode("ascii", "replace")
         if self.host is None or name not in self.names:
             raise RefusedError("not to be had directly")
-        if not _near(await self._places(peer_id)):
+        if not near_hosts(await self._places(peer_id)):
             raise RefusedError("you are not in the same network")
         now = time.monotonic()
         self._offers = {ticket: offer for ticket, offer in self._offers.items() if offer.until > now}
@@ -161,7 +158,7 @@ class Direct:
         """The port on which connections are taken, opened for the first offer."""
         if self._listener is None:
             try:
-                self._listener = _listener(host)
+                self._listener = listening(host, MOST_ARRIVALS)
             except OSError:
                 raise RefusedError("no port to be had") from None
             self._spawn(self._take(self._listener))
@@ -175,7 +172,7 @@ class Direct:
             except OSError:
                 await asyncio.sleep(ACCEPT_SECONDS)
                 continue
-            if self._arrivals >= MOST_ARRIVALS or not _is_near(host):
+            if self._arrivals >= MOST_ARRIVALS or not is_near(host):
                 self._rejected["stranger"] += 1
                 sock.close()
                 continue
@@ -189,7 +186,7 @@ class Direct:
             if offer is None:
                 self._rejected["stranger"] += 1
                 return
-            _watched(sock)
+            watched(sock)
             self.accepted += 1
             await self._accept(SealedPipe(sock, offer.peer_id, offer.key, asked=False), offer.name)
         except (OSError, EOFError):
@@ -229,74 +226,6 @@ class Direct:
         self._arrivals = 0
 
 
-def listening_host(listen: Sequence[str]) -> str | None:
-    """The IP address of the first of these multiaddresses that has one: where the daemon listens, we do."""
-    return next(filter(None, map(host_of, listen)), None)
-
-
-def _near(places: Sequence[str]) -> list[str]:
-    """The hosts of those addresses that do not lead through the internet."""
-    hosts = dict.fromkeys(host for place in places if (host := host_of(place)) is not None)
-    return [host for host in hosts if _is_near(host)]
-
-
 def _ticket(key: bytes) -> bytes:
     """What is said in the clear to be let in; nothing of the key can be told from it."""
     return hashlib.sha256(b"bloomswarm direct 1\n" + key).digest()[:TICKET_BYTES]
-
-
-def _is_near(host: str) -> bool:
-    """Whether an address is not of the internet."""
-    try:
-        return not ipaddress.ip_address(host.partition("%")[0]).is_global
-    except ValueError:
-        return False
-
-
-def _listener(host: str) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.bind((host, 0))
-        listener.listen(MOST_ARRIVALS)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-async def _connected(hosts: Sequence[str], port: int) -> socket.socket:
-    """A connection to the first of the hosts that answers. OSError."""
-    if port < LOWEST_PORT:
-        raise OSError(f"port {port} is another service's")
-    failure: OSError = OSError("no address")
-    for host in hosts[:2]:
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await asyncio.get_running_loop().sock_connect(sock, (host, port))
-            _watched(sock)
-        except OSError as error:  # TimeoutError is one
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure
-
-
-def _watched(sock: socket.socket) -> None:
-    """Small frames leave at once, and a host that has vanished without a word ends the connection."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", SILENT_SECONDS // 2),
-        ("TCP_KEEPINTVL", SILENT_SECONDS // 6),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 1000 * UNREAD_SECONDS),
-    ):
-        if hasattr(socket, name):  # each system has some of them
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -24,8 +24,9 @@ from swarm.network.caps import Caps
 from swarm.network.counted import CountedP2P
 from swarm.network.daemon import Daemon
 from swarm.network.direct import HANDLER as DIRECT
-from swarm.network.direct import NAME_BYTES, Direct, listening_host
+from swarm.network.direct import NAME_BYTES, Direct
 from swarm.network.directory import Directory, Validator
+from swarm.network.near import listening_host
 from swarm.network.reach import HANDLER as REACH
 from swarm.network.reach import LIMIT_BYTES as REACH_BYTES
 from swarm.network.reach import Reach

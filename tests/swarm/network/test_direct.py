@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import pytest
 
 from swarm.network import direct as module
+from swarm.network import near
 from swarm.network.caps import Caps
 from swarm.network.conversations import LENGTH
-from swarm.network.direct import HANDLER, MOST_ARRIVALS, OFFER, OFFERS_PER_PEER, Direct, listening_host
+from swarm.network.direct import HANDLER, MOST_ARRIVALS, OFFER, OFFERS_PER_PEER, Direct
 from swarm.network.host import Network
 from swarm.network.pipe import Pipe
 from swarm.network.sealed import SealedPipe
@@ -364,7 +365,7 @@ def test_an_answer_that_is_none_leaves_the_peer_to_the_daemon(answer: bytes | Ex
 
 
 def test_a_firewall_that_drops_what_comes_costs_a_moment_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(near, "CONNECT_SECONDS", 0.3)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -407,6 +408,6 @@ def test_what_is_said_to_a_port_first_cannot_be_chosen_by_who_names_it() -> None
 
 
 def test_it_listens_where_the_daemon_does() -> None:
-    assert listening_host(["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"]) == "0.0.0.0"
-    assert listening_host(["/dns4/example.org/tcp/4001", "/ip6/::1/tcp/4001"]) == "::1"
-    assert listening_host([]) is None
+    assert near.listening_host(["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"]) == "0.0.0.0"
+    assert near.listening_host(["/dns4/example.org/tcp/4001", "/ip6/::1/tcp/4001"]) == "::1"
+    assert near.listening_host([]) is None
