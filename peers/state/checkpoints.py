@@ -62,9 +62,16 @@ class Checkpoints:
             extra={"chronicle": self.chronicler.to_dict(), **place},
         )
         if self.certified:
-            self.averager.save_residuals(path)
+            self._save_residuals(path)
         self.reporter.checkpoint(path)
         return path
+
+    def _save_residuals(self, path: Path) -> None:
+        """Without them a restart owes nobody what encoding has lost; the checkpoint is whole."""
+        try:
+            self.averager.save_residuals(path)
+        except OSError as error:
+            self.reporter.note(f"{path} is without residuals: {error.strerror}; a restart from it forgets them")
 
     def last(self, finished: bool) -> Path | None:
         """The one of the end, read back and compared; of a peer that just leaves, the last that the disk could take."""

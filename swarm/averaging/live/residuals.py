@@ -77,15 +77,19 @@ class Residuals:
 
 
 def save_residuals(folder: Path, head: bytes, tables: list[list[np.ndarray | None]]) -> None:
-    """Write tables of residuals, stamped with the head of the log at which they hold."""
+    """Write tables of residuals, stamped with the head of the log at which they hold. OSError leaves no file behind."""
     rows = [[item is not None for item in table] for table in tables]
     content = [item.astype("<u2", copy=False) for table in tables for item in table if item is not None]
     digest = content_digest_of(item.data for item in content).hex()
     stamp = json.dumps({"format": FORMAT, "head": head.hex(), "rows": rows, "digest": digest}).encode()
-    with synced(folder / NAME) as file:
-        file.write(LENGTH.pack(len(stamp)) + stamp)
-        for item in content:
-            file.write(item.data)
+    try:
+        with synced(folder / NAME) as file:
+            file.write(LENGTH.pack(len(stamp)) + stamp)
+            for item in content:
+                file.write(item.data)
+    except OSError:
+        (folder / NAME).unlink(missing_ok=True)
+        raise
     sync_folder(folder)
 
 
