@@ -117,7 +117,8 @@ class Ours:
         message = bytes(MESSAGE_BYTES)
 
         async def send(peer: str) -> None:
-            channel = await self.network.streams.open(peer, "floor", direct=direct)
+            found = await self.network.streams.open_direct(peer, "floor") if direct else None
+            channel = found or await self.network.streams.open(peer, "floor")
             for start in range(0, each_bytes, MESSAGE_BYTES):
                 await channel.send(message[: each_bytes - start])
             await channel.close(60)

@@ -164,24 +164,20 @@ class Streams:
         return Conversation(pipe, self._traffic, purpose or name)
 
     async def open(
-        self,
-        peer_id: str,
-        name: str,
-        *,
-        timeout_seconds: float = 10.0,
-        purpose: str | None = None,
-        direct: bool = False,
+        self, peer_id: str, name: str, *, timeout_seconds: float = 10.0, purpose: str | None = None
     ) -> Channel:
-        """A one-way channel to the receiver `name` of `peer_id`. PeerError where it cannot be opened.
-
-        direct: without the daemon where that can be had, which takes some seconds more at most.
-        """
-        if direct and self.direct is not None and (near := await self.direct.open(peer_id, name)) is not None:
-            return Channel(near, self._traffic, purpose or name, stalled=self.direct.avoid)
+        """A one-way channel to the receiver `name` of `peer_id`. PeerError where it cannot be opened."""
         with failures(peer_id, timeout_seconds):
             async with asyncio.timeout(timeout_seconds):
                 pipe = await self._pipe(peer_id, name)
         return Channel(pipe, self._traffic, purpose or name)
+
+    async def open_direct(self, peer_id: str, name: str, *, purpose: str | None = None) -> Channel | None:
+        """The same without the daemon; None where that is not to be had. It takes some seconds at most."""
+        pipe = await self.direct.open(peer_id, name) if self.direct is not None else None
+        if pipe is None or self.direct is None:
+            return None
+        return Channel(pipe, self._traffic, purpose or name, stalled=self.direct.avoid)
 
     async def close(self) -> None:
         if self.direct is not None:

@@ -25,6 +25,7 @@ HEAD = struct.Struct(">I")  # bytes of the message, before the message, zeros an
 WORD_BYTES = 8  # a payload begins at a multiple of it
 CONTROL_SECONDS, BULK_SECONDS = 15.0, 120.0
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 5.0
+LOOK_SECONDS = 300.0  # between two looks for a way past the daemon
 QUEUED_PAGES = 64  # messages in the queue of a peer that is sent no page of the log until it has read them
 QUEUED_CONTROL, QUEUED_CONTROL_BYTES = 4096, 16 << 20  # messages to one peer, and bytes unless one message is more
 
@@ -42,12 +43,18 @@ def before_payload(data: bytes) -> bytes:
 class Opener(Protocol):
     """What a lane needs of the network (`Streams` is one)."""
 
-    async def open(self, peer_id: str, name: str, *, purpose: str | None = None, direct: bool = False) -> Channel: ...
+    async def open(self, peer_id: str, name: str, *, purpose: str | None = None) -> Channel: ...
+
+    async def open_direct(self, peer_id: str, name: str, *, purpose: str | None = None) -> Channel | None: ...
 
 
 @dataclass
 class _Lane:
-    """One stream to one peer, opened when there is something to send."""
+    """One stream to one peer, opened when there is something to send.
+
+    The first messages of a bulk lane go through the daemon, since a round does not wait; a way past it is looked for
+    meanwhile, and taken when all that was sent before has arrived.
+    """
 
     peer: str
     name: Lane
@@ -61,6 +68,9 @@ class _Lane:
     stale: bool = False  # the other end has closed the channel
     backoff: float = 0.0
     closed_until: float = 0.0
+    direct: bool = False  # the channel passes the daemon
+    looking: asyncio.Task[Channel | None] | None = None  # for such a one
+    look_at: float = 0.0
     waiting_bytes: int = 0  # of the messages in the queue, without payloads
 
     def put(self, now: float, data: bytes, payload: Payload | None) -> bool:
@@ -95,16 +105,47 @@ class _Lane:
                 if self.stale:
                     self.abort()
                 if self.channel is None:
-                    bulk = self.name == "round-bulk"
-                    self.channel = await self.opener.open(self.peer, self.name, purpose=PURPOSE, direct=bulk)
-                    self.watch = asyncio.ensure_future(self._ended(self.channel))
+                    self._use(await self.opener.open(self.peer, self.name, purpose=PURPOSE))
+                if self.name == "round-bulk" and not self.direct:
+                    await self._look_for_direct()
                 seconds = BULK_SECONDS if wanted is not None else CONTROL_SECONDS
                 before = before_payload(data) if wanted is not None else HEAD.pack(len(data)) + data
+                assert self.channel is not None
                 await self.channel.send(before, payload, timeout_seconds=seconds)
                 self.backoff = 0.0
             if self.queue:
                 self.waiting_bytes -= len(self.queue.popleft()[0])
         self.ready.clear()
+
+    def _use(self, channel: Channel) -> None:
+        self.channel = channel
+        self.watch = asyncio.ensure_future(self._ended(channel))
+
+    async def _look_for_direct(self) -> None:
+        """Begin to look for a way past the daemon, now and then; change over to the one that was found."""
+        if self.looking is None:
+            now = asyncio.get_running_loop().time()
+            if now >= self.look_at:
+                self.look_at = now + LOOK_SECONDS
+                self.looking = asyncio.ensure_future(self.opener.open_direct(self.peer, self.name, purpose=PURPOSE))
+        elif self.looking.done():
+            found, self.looking = _found(self.looking), None
+            if found is not None:
+                await self._change(found)
+
+    async def _change(self, found: Channel) -> None:
+        """PeerError where what was sent before did not arrive."""
+        assert self.channel is not None
+        assert self.watch is not None
+        try:
+            self.watch.cancel()
+            await asyncio.gather(self.watch, return_exceptions=True)
+            await self.channel.close(BULK_SECONDS)
+        except BaseException:
+            found.abort()
+            raise
+        self._use(found)
+        self.direct = True
 
     async def _ended(self, channel: Channel) -> None:
         """The other end is gone: what was sent last may not have arrived."""
@@ -121,13 +162,29 @@ class _Lane:
         self.abort()
 
     def abort(self) -> None:
-        self.stale = False
+        self.stale = self.direct = False
+        self.look_at = 0.0
+        if self.looking is not None:
+            self.looking.add_done_callback(_give_up)
+            self.looking.cancel()
+            self.looking = None
         if self.watch is not None:
             self.watch.cancel()
             self.watch = None
         if self.channel is not None:
             self.channel.abort()
             self.channel = None
+
+
+def _found(looking: asyncio.Task[Channel | None]) -> Channel | None:
+    """What came of looking; whatever went wrong, there is the daemon."""
+    return None if looking.cancelled() or looking.exception() is not None else looking.result()
+
+
+def _give_up(looking: asyncio.Task[Channel | None]) -> None:
+    """A channel that was found and that nobody wants any more."""
+    if (found := _found(looking)) is not None:
+        found.abort()
 
 
 class Links:
