@@ -19,11 +19,11 @@ from typing import Any
 
 from swarm.address import host_of
 from swarm.network.allowance import Allowance
+from swarm.network.near import LOWEST_PORT
 from swarm.network.streams import PeerError, RefusedError, Streams
 
 HANDLER = "reach"
 MOST_PORTS = 4
-LOWEST_PORT = 1024  # below are other people's services
 LIMIT_BYTES = 1024
 EACH_DIALS, TOTAL_DIALS, WINDOW_SECONDS = 8, 60, 60.0
 DIAL_SECONDS = 5.0
